@@ -1,0 +1,459 @@
+package rpc
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/sirupsen/logrus"
+	"golang.org/x/sys/unix"
+)
+
+// conn is one connection.
+//
+//	reader:  fill -> frames.next -> parse -> handle -> execute (or queue) -> answer
+//	writer:  answer, Stream.Send -> output -> flush
+//
+// One goroutine at a time has the reader's role and owns what is listed under
+// it; see reading for how the role changes hands. One goroutine at a time
+// writes: the one that set writing. Everything else is under mu, which is never
+// held during I/O or while a handler runs.
+type conn struct {
+	srv    *Server
+	nc     net.Conn
+	raw    syscall.RawConn // nil for a connection inside the process
+	peer   *Peer
+	number uint64
+
+	// The reader's role.
+	reading  reading
+	rd       *reader
+	forking  sync.Mutex // held while the role is taken over
+	observed uint64     // by the sweeper, which alone uses it
+
+	// finishing is set when the server wants the reading to end: what has been
+	// sent so far is still read and answered.
+	finishing atomic.Bool
+	closing   chan struct{} // closed with closed
+
+	mu       sync.Mutex
+	calls    []*call  // unanswered, with and without an id
+	batches  []*batch // not yet answered
+	streams  int      // handlers of streaming methods
+	inFlight int      // places of MaxInFlightPerConnection taken
+	room     chan struct{}
+	out      output
+	ready    []*Stream // have something to write
+	writing  bool
+	active   time.Time // last output
+	readDone bool      // nothing more will be read
+	gone     bool      // the peer takes nothing any more
+	closed   bool
+	left     bool // the place at the server is given back
+}
+
+// reader is the state of reading.
+type reader struct {
+	frames   frameReader
+	deadline time.Time // that is set on the connection
+	n        int       // result of the last raw read
+	err      error
+
+	batch *batch   // whose items are being started
+	items [][]byte // of batch, not yet started
+
+	running *call // handler that runs on this goroutine
+}
+
+var (
+	errTakenOver    = errors.New("another goroutine has taken the reading over")
+	errTooLarge     = errors.New("message too large")
+	errFrameTimeout = errors.New("message not complete in time")
+	errIdle         = errors.New("idle for too long")
+)
+
+func newConn(srv *Server, nc net.Conn, peer *Peer, number uint64) *conn {
+	c := &conn{
+		srv: srv, nc: nc, peer: peer, number: number,
+		closing: make(chan struct{}),
+		room:    make(chan struct{}, 1),
+		active:  time.Now(),
+	}
+	if sc, ok := nc.(*net.UnixConn); ok {
+		c.raw, _ = sc.SyscallConn() // fails for a closed connection: the first read says so
+	}
+	c.rd = &reader{frames: frameReader{max: srv.adm.limits.MaxMessageBytes, now: c.active}}
+	return c
+}
+
+func (c *conn) log() *logrus.Entry {
+	return c.srv.logger().WithFields(logrus.Fields{"conn": c.number, "uid": c.peer.UID, "pid": c.peer.PID})
+}
+
+// run reads until the connection ends or the role is taken over.
+func (c *conn) run() {
+	rd := c.rd
+	for {
+		if err := c.step(rd); err == errTakenOver {
+			return
+		} else if err != nil {
+			c.endReading(rd, err)
+			return
+		}
+	}
+}
+
+// step handles one item of a batch or one frame.
+func (c *conn) step(rd *reader) error {
+	if err := c.waitForRoom(rd); err != nil {
+		return err
+	}
+	if len(rd.items) > 0 {
+		item := rd.items[0]
+		rd.items = rd.items[1:]
+		env, _ := parseEnvelope(item) // its syntax was checked with the batch
+		return c.handle(rd, env, rd.batch)
+	}
+	frame, err := c.nextFrame(rd)
+	if err != nil {
+		return err
+	}
+	if frame[skipSpace(frame, 0)] == '[' {
+		c.beginBatch(rd, frame)
+		return nil
+	}
+	env, serr := parseEnvelope(frame)
+	if serr != nil {
+		c.refuse(nil, nil, Errorf(CodeParseError, "the message is no JSON: %s", serr))
+		return nil
+	}
+	return c.handle(rd, env, nil)
+}
+
+// nextFrame returns the next frame. Before it waits for input it writes the
+// replies to what it has read so far.
+func (c *conn) nextFrame(rd *reader) ([]byte, error) {
+	for {
+		frame, more, tooLarge := rd.frames.next()
+		if tooLarge {
+			return nil, errTooLarge
+		}
+		if !more {
+			return frame, nil
+		}
+		if err := c.flushAsReader(); err != nil {
+			return nil, err
+		}
+		if err := c.fill(rd); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// fill waits for input.
+func (c *conn) fill(rd *reader) error {
+	if !rd.frames.partial() {
+		rd.frames.release()
+	}
+	for {
+		if err := c.armRead(rd); err != nil {
+			return err
+		}
+		if c.finishing.Load() && c.raw == nil {
+			return io.EOF
+		}
+		n, err := c.read(rd)
+		if n > 0 {
+			rd.frames.filled(n, time.Now())
+			return nil
+		}
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			return err
+		}
+	}
+}
+
+// armRead sets the time at which waiting for input ends, or reports that it has
+// come. Setting a deadline costs more than a small call: one that is too early
+// stays, and is looked at again when it passes.
+func (c *conn) armRead(rd *reader) error {
+	limits := &c.srv.adm.limits
+	if rd.frames.partial() {
+		want := rd.frames.started.Add(limits.FrameTimeout)
+		if !want.After(time.Now()) {
+			return errFrameTimeout
+		}
+		return c.setReadDeadline(rd, want, rd.deadline.IsZero() || rd.deadline.After(want))
+	}
+	if rd.deadline.After(rd.frames.now) {
+		return nil // armed by an earlier wait
+	}
+	c.mu.Lock()
+	last, busy := c.active, c.inFlight > 0
+	c.mu.Unlock()
+	now := time.Now()
+	if rd.frames.now.After(last) {
+		last = rd.frames.now
+	}
+	if busy {
+		last = now
+	}
+	want := last.Add(limits.IdleTimeout)
+	if !want.After(now) {
+		return errIdle
+	}
+	return c.setReadDeadline(rd, want, true)
+}
+
+func (c *conn) setReadDeadline(rd *reader, t time.Time, change bool) error {
+	if !change {
+		return nil
+	}
+	rd.deadline = t
+	return c.nc.SetReadDeadline(t)
+}
+
+// read makes one read. On a socket it waits without a buffer.
+func (c *conn) read(rd *reader) (int, error) {
+	if c.raw == nil {
+		return c.nc.Read(rd.frames.space())
+	}
+	if err := c.raw.Read(c.readReady); err != nil {
+		return 0, err
+	}
+	if rd.n == 0 && rd.err == nil {
+		rd.err = io.EOF
+	}
+	return rd.n, rd.err
+}
+
+// readReady reads what is there; false means: wait until there is something.
+func (c *conn) readReady(fd uintptr) bool {
+	rd := c.rd
+	for {
+		rd.n, rd.err = unix.Read(int(fd), rd.frames.space())
+		switch rd.err {
+		case unix.EINTR:
+		case unix.EAGAIN:
+			if !rd.frames.partial() {
+				rd.frames.release()
+			}
+			return false
+		default:
+			rd.n = max(rd.n, 0)
+			return true
+		}
+	}
+}
+
+// hangupPoll is how often a reader that may not read looks whether its peer is
+// still there: a full connection must notice that, too.
+const hangupPoll = 250 * time.Millisecond
+
+// waitForRoom waits while MaxInFlightPerConnection is reached.
+func (c *conn) waitForRoom(rd *reader) error {
+	if c.hasRoom() {
+		return nil
+	}
+	if err := c.flushAsReader(); err != nil {
+		return err
+	}
+	poll := time.NewTicker(hangupPoll)
+	defer poll.Stop()
+	for !c.hasRoom() {
+		select {
+		case <-c.room:
+		case <-c.closing:
+			return net.ErrClosed
+		case <-poll.C:
+			if c.hungUp() {
+				c.peerGone()
+			}
+		}
+	}
+	return nil
+}
+
+func (c *conn) hasRoom() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.srv.adm.hasRoom(c.inFlight)
+}
+
+// hungUp reports whether the peer has closed its end for both directions. Its
+// unread input does not hide that.
+func (c *conn) hungUp() bool {
+	if c.raw == nil {
+		return false
+	}
+	up := false
+	err := c.raw.Control(func(fd uintptr) { up = polledHangup(fd) })
+	return up || err != nil
+}
+
+func polledHangup(fd uintptr) bool {
+	fds := []unix.PollFd{{Fd: int32(fd)}}
+	_, err := unix.Poll(fds, 0)
+	return err == nil && fds[0].Revents&(unix.POLLHUP|unix.POLLERR) != 0
+}
+
+// endReading is the end of the reader's role. Calls in flight are still
+// answered, unless the peer has gone.
+func (c *conn) endReading(rd *reader, why error) {
+	rd.frames.release()
+	gone := false
+	switch {
+	case errors.Is(why, io.EOF):
+		// Only half of the connection may have ended: printf … | socat - UNIX:…
+		gone = c.hungUp() || (c.raw == nil && !c.finishing.Load())
+	case why == errTooLarge:
+		c.refuse(nil, nil, c.srv.adm.messageTooLarge())
+		c.closeRead()
+	case why == errFrameTimeout:
+		c.refuse(nil, nil, c.srv.adm.frameTimeout())
+		c.closeRead()
+	case why == errIdle:
+		c.log().Debug("closing: idle")
+	default:
+		gone = true
+	}
+	if rd.batch != nil && len(rd.items) > 0 { // its other items will never be started
+		c.abandonBatch(rd.batch, len(rd.items))
+	}
+	c.mu.Lock()
+	c.readDone = true
+	c.settle()
+	if gone {
+		c.peerGone()
+	}
+	c.flush()
+	c.watchHangup()
+}
+
+// closeRead makes the peer's further writes fail, where the kernel can do that.
+func (c *conn) closeRead() {
+	if cr, ok := c.nc.(interface{ CloseRead() error }); ok {
+		_ = cr.CloseRead() // fails if the connection has ended, which is what is wanted
+	}
+}
+
+// watchHangup waits, after the end of input, until the connection is closed or
+// the peer has gone.
+func (c *conn) watchHangup() {
+	if c.raw == nil {
+		return
+	}
+	_ = c.nc.SetReadDeadline(time.Time{}) // fails only for a closed connection
+	if err := c.raw.Read(polledHangup); err == nil {
+		c.peerGone()
+	}
+}
+
+// finish asks the reader to end: what has arrived is still answered.
+func (c *conn) finish() {
+	c.finishing.Store(true)
+	if c.raw != nil {
+		c.closeRead()
+		return
+	}
+	_ = c.nc.SetReadDeadline(time.Now()) // fails only for a closed connection
+}
+
+// peerGone is called when nobody is there to read replies. Calls that do not
+// mind run on; streams and those that say so end.
+func (c *conn) peerGone() {
+	c.mu.Lock()
+	if c.gone {
+		c.settle()
+		return
+	}
+	c.gone = true
+	c.discardLocked()
+	var ending []*call
+	for _, cl := range c.calls {
+		if cl.stream != nil || cl.method.CancelOnDisconnect {
+			ending = append(ending, cl)
+		}
+	}
+	c.settle()
+	for _, cl := range ending {
+		executed := ExecutedUnknown
+		if c.srv.adm.withdraw(cl) {
+			executed = ExecutedNo
+		}
+		refusal := c.srv.adm.cancelled(executed)
+		c.answer(cl, nil, refusal, nil)
+		cl.end(refusal)
+	}
+}
+
+// discardLocked drops all output.
+func (c *conn) discardLocked() {
+	c.freePlacesLocked(c.out.places)
+	for _, s := range c.ready {
+		if s.final != nil {
+			c.freePlacesLocked(1)
+		}
+		s.queue, s.final, s.ready = nil, nil, false
+	}
+	c.ready = nil
+	c.out.free()
+}
+
+func (c *conn) freePlacesLocked(n int) {
+	if n == 0 {
+		return
+	}
+	c.inFlight -= n
+	select {
+	case c.room <- struct{}{}:
+	default:
+	}
+}
+
+// settle is called with mu held, after every change that may have been the last
+// thing the connection waited for, and releases mu.
+func (c *conn) settle() {
+	drained := c.inFlight == 0 && c.out.empty() && len(c.ready) == 0 && !c.writing
+	closeNow := !c.closed && c.readDone && (c.gone || drained)
+	if closeNow {
+		c.closeLocked()
+	}
+	leaveNow := c.closed && c.readDone && c.inFlight == 0 && !c.writing && !c.left
+	if leaveNow {
+		c.left = true
+	}
+	c.mu.Unlock()
+	if leaveNow {
+		c.srv.connLeft(c)
+	}
+}
+
+// closeLocked closes the socket. What is not written is lost.
+func (c *conn) closeLocked() {
+	if c.closed {
+		return
+	}
+	c.closed = true
+	c.discardLocked()
+	close(c.closing)
+	_ = c.nc.Close() // the kernel releases the socket whatever it says
+}
+
+// abort closes the connection at once and ends every handler of it.
+func (c *conn) abort(cause error) {
+	c.mu.Lock()
+	c.closeLocked()
+	calls := append([]*call(nil), c.calls...)
+	c.settle()
+	for _, cl := range calls {
+		c.srv.adm.withdraw(cl)
+		c.answer(cl, nil, c.srv.adm.shuttingDown(ExecutedUnknown), nil)
+		cl.end(cause)
+	}
+}

@@ -1,0 +1,134 @@
+package rpc
+
+import (
+	"bytes"
+	"time"
+)
+
+// sharedFrame is the largest frame that is handled while it stands in the read
+// buffer among others, in bytes. A larger one gets the buffer for itself.
+const sharedFrame = 64 << 10
+
+// maxRead bounds one read, so that little of what follows a large frame has to
+// be copied.
+const maxRead = 256 << 10
+
+// frameReader cuts a stream of bytes into frames: lines that end in "\n" or
+// "\r\n". It is owned by whoever reads the connection, does no I/O, and holds
+// no buffer while there is no input.
+type frameReader struct {
+	max     int
+	buf     *buffer
+	r, w    int       // buf.b[r:w] is input that was not handled yet
+	scanned int       // buf.b[r:scanned] holds no newline
+	last    int       // size of the last frame, in bytes
+	started time.Time // when the first byte of an incomplete frame came
+	now     time.Time // when the last input came
+}
+
+// space returns where the next input goes.
+func (f *frameReader) space() []byte {
+	if f.buf == nil {
+		f.buf = newBuffer(0)
+		f.r, f.w, f.scanned = 0, 0, 0
+	}
+	if f.r == f.w {
+		f.r, f.w, f.scanned = 0, 0, 0
+	}
+	if f.w == len(f.buf.b) {
+		f.move(f.grown())
+	}
+	return f.buf.b[f.w:min(len(f.buf.b), f.w+maxRead)]
+}
+
+// grown returns the size of buffer that an incomplete frame needs next.
+func (f *frameReader) grown() int {
+	if f.r > len(f.buf.b)/2 {
+		return len(f.buf.b) // what was handled leaves enough room
+	}
+	return min(4*(len(f.buf.b)-bufferSlack), f.max+bufferSlack)
+}
+
+// move takes the input to another buffer and frees the old one.
+func (f *frameReader) move(size int) {
+	old := f.buf
+	f.take(size)
+	old.free()
+}
+
+// take goes on in a new buffer with a copy of the input, and leaves the old
+// one to the caller.
+func (f *frameReader) take(size int) *buffer {
+	old := f.buf
+	f.buf = newBuffer(max(size, f.w-f.r))
+	n := copy(f.buf.b, old.b[f.r:f.w])
+	f.r, f.w, f.scanned = 0, n, f.scanned-f.r
+	return old
+}
+
+// filled takes in n bytes that were read into space.
+func (f *frameReader) filled(n int, now time.Time) {
+	if f.r == f.w {
+		f.started = now
+	}
+	f.w += n
+	f.now = now
+}
+
+// next returns the next frame that is not blank, without its line end. It is
+// valid until the next call of any method. more means that there is none yet,
+// tooLarge that there never will be.
+func (f *frameReader) next() (frame []byte, more, tooLarge bool) {
+	for f.buf != nil {
+		n := bytes.IndexByte(f.buf.b[f.scanned:f.w], '\n')
+		if n < 0 {
+			f.scanned = f.w
+			// One byte more than max may be the "\r" of the line end.
+			return nil, true, f.w-f.r > f.max+1
+		}
+		end := f.scanned + n
+		frame = bytes.TrimSuffix(f.buf.b[f.r:end], []byte{'\r'})
+		f.r, f.scanned, f.started = end+1, end+1, f.now
+		f.last = len(frame)
+		if f.last > f.max {
+			return nil, false, true
+		}
+		if skipSpace(frame, 0) < len(frame) {
+			return frame, false, false
+		}
+	}
+	return nil, true, false
+}
+
+// partial reports whether there is input that is not a whole frame.
+func (f *frameReader) partial() bool { return f.r < f.w }
+
+// detach hands over the buffer that holds the last frame; what follows the
+// frame is copied.
+func (f *frameReader) detach() *buffer {
+	old := f.buf
+	if f.r == f.w {
+		f.buf = nil
+		return old
+	}
+	return f.take(0)
+}
+
+// fork returns a reader that goes on behind the last frame, with a copy of the
+// input. f keeps its buffer, for the handler that still runs on it.
+func (f *frameReader) fork() *frameReader {
+	next := *f
+	if f.partial() {
+		next.take(0)
+	} else {
+		next.buf = nil
+	}
+	return &next
+}
+
+// release frees the buffer.
+func (f *frameReader) release() {
+	f.buf.free()
+	f.buf = nil
+	f.r, f.w, f.scanned = 0, 0, 0
+}

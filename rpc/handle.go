@@ -1,0 +1,352 @@
+package rpc
+
+import (
+	"bytes"
+	"errors"
+	"time"
+)
+
+// cancelMethod is built in: it needs the connection. The alias is that of the
+// Language Server Protocol.
+const (
+	cancelMethod = "rpc.cancel"
+	cancelAlias  = "$/cancelRequest"
+)
+
+func isCancel(method string) bool { return method == cancelMethod || method == cancelAlias }
+
+// handle starts one request, or refuses it. It returns errTakenOver if the
+// caller has lost the reader's role meanwhile.
+func (c *conn) handle(rd *reader, env envelope, b *batch) error {
+	if env.invalid != "" {
+		c.refuse(b, env.id, Errorf(CodeInvalidRequest, "invalid request: %s", env.invalid))
+		return nil
+	}
+	if isCancel(string(env.method)) {
+		c.handleCancel(env, b)
+		return nil
+	}
+	cl := &call{
+		conn:    c,
+		id:      env.id,
+		number:  c.srv.requests.Add(1),
+		started: rd.frames.now,
+		batch:   b,
+		req:     Request{Method: string(env.method), Params: env.params, Notification: env.id == nil, Peer: c.peer},
+	}
+	cl.req.call = cl
+	if refusal := c.check(cl); refusal != nil {
+		c.reject(cl, refusal)
+		return nil
+	}
+	if refusal := c.register(cl); refusal != nil {
+		c.refuse(b, nil, refusal)
+		return nil
+	}
+	if cl.stream != nil {
+		c.own(rd, cl)
+		cl.start()
+		return nil
+	}
+	started, refusal := c.srv.adm.admit(cl)
+	switch {
+	case refusal != nil:
+		c.answer(cl, nil, refusal, nil)
+		return nil
+	case !started:
+		c.own(rd, cl)
+		if !c.srv.adm.enqueue(cl) {
+			c.armQueueTimeout(cl)
+			return nil
+		}
+	case b == nil && rd.frames.last > sharedFrame:
+		c.own(rd, cl)
+	}
+	return c.runHere(rd, cl)
+}
+
+// check finds the method and says what of the call can be refused without
+// asking how busy the server is.
+func (c *conn) check(cl *call) *Error {
+	cl.method = c.srv.lookup(cl.req.Method)
+	if cl.method == nil {
+		return errMethodNotFound(cl.req.Method)
+	}
+	if c.srv.Authorize != nil {
+		if err := c.srv.Authorize(c.peer, cl.method); err != nil {
+			return c.denied(cl, err)
+		}
+	}
+	m := cl.method
+	if len(cl.req.Params) > 0 && cl.req.Params[0] == '[' && !m.TakesArray {
+		if len(m.ParamNames) == 0 {
+			return Errorf(CodeInvalidParams, "invalid params: method %q takes no array of params; send an object", m.Name)
+		}
+		named, err := nameParams(cl.req.Params, m.ParamNames)
+		if err != nil {
+			return err
+		}
+		cl.req.Params = named
+	}
+	cl.timeout = m.Timeout
+	if cl.timeout == 0 && m.Stream == nil {
+		cl.timeout = c.srv.adm.limits.RequestTimeout
+	}
+	if m.Stream != nil {
+		return c.checkStream(cl)
+	}
+	return nil
+}
+
+func (c *conn) checkStream(cl *call) *Error {
+	if cl.batch != nil {
+		return Errorf(CodeInvalidRequest, "invalid request: the streaming method %q can not be called in a batch", cl.method.Name)
+	}
+	if cl.id == nil {
+		return Errorf(CodeInvalidRequest, "invalid request: the streaming method %q needs an id", cl.method.Name)
+	}
+	c.mu.Lock()
+	open := c.streams
+	c.mu.Unlock()
+	if refusal := c.srv.adm.openStream(open); refusal != nil {
+		return refusal
+	}
+	n := cl.method.StreamQueueLength
+	if n == 0 {
+		n = defaultStreamQueueLength
+	}
+	cl.stream = &Stream{call: cl, max: n}
+	return nil
+}
+
+// denied turns the answer of Authorize into a refusal.
+func (c *conn) denied(cl *call, err error) *Error {
+	const reason = "not_authorized"
+	c.srv.adm.refused(reason)
+	if errors.Is(err, ErrHidden) {
+		return errMethodNotFound(cl.req.Method)
+	}
+	var wire *Error
+	if errors.As(err, &wire) {
+		return wire
+	}
+	c.log().WithError(err).WithField("method", cl.method.Name).Info("call not authorised")
+	return Errorf(CodeNotAuthorized, "not authorised to call %q", cl.method.Name)
+}
+
+// register makes a call one that is in flight, unless its id is already.
+func (c *conn) register(cl *call) *Error {
+	c.mu.Lock()
+	if cl.id != nil && c.inFlightLocked(cl.id) {
+		c.mu.Unlock()
+		if cl.stream != nil {
+			c.srv.adm.closeStream()
+		}
+		return c.srv.adm.duplicateID(cl.id)
+	}
+	c.calls = append(c.calls, cl)
+	c.inFlight++
+	if cl.batch != nil && cl.id != nil {
+		cl.batch.ids = append(cl.batch.ids, cl.id)
+	}
+	if cl.stream != nil {
+		c.streams++
+	}
+	c.mu.Unlock()
+	return nil
+}
+
+func (c *conn) inFlightLocked(id []byte) bool {
+	for _, cl := range c.calls {
+		if cl.id != nil && sameID(cl.id, id) {
+			return true
+		}
+	}
+	for _, b := range c.batches {
+		for _, used := range b.ids {
+			if sameID(used, id) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// own makes a call independent of the read buffer.
+func (c *conn) own(rd *reader, cl *call) {
+	switch {
+	case cl.batch != nil: // has its own copy
+	case rd.frames.last > sharedFrame:
+		cl.buf = rd.frames.detach()
+	default:
+		cl.id = bytes.Clone(cl.id)
+		cl.req.Params = bytes.Clone(cl.req.Params)
+	}
+}
+
+// runHere runs a call on the reader's goroutine.
+func (c *conn) runHere(rd *reader, cl *call) error {
+	rd.running = cl
+	c.reading.enter()
+	c.srv.sweeper.busy()
+	returned := false
+	defer func() {
+		if !returned { // the handler ends this goroutine: another must go on
+			if c.afterHandler(rd) == nil {
+				go c.run()
+			}
+		}
+	}()
+	cl.execute()
+	returned = true
+	return c.afterHandler(rd)
+}
+
+// afterHandler takes the reader's role back, or lets go of what belonged to it.
+func (c *conn) afterHandler(rd *reader) error {
+	if c.reading.leave() {
+		rd.running = nil
+		return nil
+	}
+	c.flush()
+	c.forking.Lock() // who took over may still be copying from our buffer
+	rd.frames.release()
+	c.forking.Unlock()
+	return errTakenOver
+}
+
+// sweep takes the reading over if the reader has been busy with the same thing
+// since the last sweep. It reports whether the reader is busy.
+func (c *conn) sweep() bool {
+	observed := c.reading.state.Load()
+	if observed&1 == 0 {
+		return false
+	}
+	if observed != c.observed {
+		c.observed = observed
+		return true
+	}
+	c.forking.Lock()
+	defer c.forking.Unlock()
+	if c.reading.take(observed) {
+		running := c.rd.running
+		c.rd = c.rd.fork()
+		go func() {
+			if running != nil {
+				c.armTimeout(running)
+			}
+			if c.flushAsReader() == nil {
+				c.run()
+			}
+		}()
+	}
+	return true
+}
+
+// fork returns the state for who takes the reading over. The old one keeps its
+// buffer for the handler that runs on it.
+func (rd *reader) fork() *reader {
+	return &reader{frames: *rd.frames.fork(), deadline: rd.deadline, batch: rd.batch, items: rd.items}
+}
+
+// begin is the start of a call on a goroutine of its own.
+func (c *conn) begin(cl *call) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	cl.begun, cl.started = true, time.Now()
+	c.armTimeoutLocked(cl)
+}
+
+// armTimeout starts the clock of a call on the reader's goroutine that does not
+// end at once. Calls that do never need one.
+func (c *conn) armTimeout(cl *call) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.armTimeoutLocked(cl)
+}
+
+func (c *conn) armTimeoutLocked(cl *call) {
+	if cl.answered {
+		return
+	}
+	if cl.timer != nil {
+		cl.timer.Stop()
+	}
+	if cl.timeout > 0 {
+		cl.timer = time.AfterFunc(time.Until(cl.started.Add(cl.timeout)), func() {
+			refusal := c.srv.adm.requestTimeout(cl.timeout)
+			c.answer(cl, nil, refusal, nil)
+			cl.end(refusal)
+			c.flush()
+		})
+	}
+}
+
+// armQueueTimeout starts the clock of a call in the queue, unless it has left
+// it meanwhile.
+func (c *conn) armQueueTimeout(cl *call) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if cl.begun || cl.answered {
+		return
+	}
+	cl.timer = time.AfterFunc(c.srv.adm.limits.QueueTimeout, func() {
+		if c.srv.adm.withdraw(cl) {
+			c.answer(cl, nil, c.srv.adm.queueTimeout(), nil)
+			c.flush()
+		}
+	})
+}
+
+// handleCancel serves rpc.cancel. It takes no slot and is never queued.
+func (c *conn) handleCancel(env envelope, b *batch) {
+	c.srv.requests.Add(1)
+	params := env.params
+	if len(params) > 0 && params[0] == '[' {
+		named, err := nameParams(params, []string{"id"})
+		if err != nil {
+			c.rejectEnvelope(env, b, err)
+			return
+		}
+		params = named
+	}
+	var p struct {
+		ID RawMessage `json:"id"`
+	}
+	if err := DecodeParams(params, &p); err != nil || len(p.ID) == 0 {
+		c.rejectEnvelope(env, b, Errorf(CodeInvalidParams, `invalid params: expected {"id": the id of the call to cancel}`))
+		return
+	}
+	found := c.cancelCall(p.ID)
+	if env.id == nil {
+		c.skip(b)
+		return
+	}
+	result := `{"cancelled":false}`
+	if found {
+		result = `{"cancelled":true}`
+	}
+	c.put(b, env.id, resultReply(env.id, []byte(result)))
+}
+
+func (c *conn) cancelCall(id []byte) bool {
+	c.mu.Lock()
+	var found *call
+	for _, cl := range c.calls {
+		if cl.id != nil && sameID(cl.id, id) {
+			found = cl
+		}
+	}
+	c.mu.Unlock()
+	if found == nil {
+		return false
+	}
+	executed := ExecutedUnknown
+	if c.srv.adm.withdraw(found) {
+		executed = ExecutedNo
+	}
+	refusal := c.srv.adm.cancelled(executed)
+	first := c.answer(found, nil, refusal, nil)
+	found.end(refusal)
+	return first
+}

@@ -1,0 +1,232 @@
+package rpc
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"sort"
+	"strings"
+	"sync"
+	"time"
+)
+
+// RawMessage is one JSON text as it stands on the wire.
+type RawMessage = json.RawMessage
+
+// Handler answers the calls of one method.
+//
+// ServeRPC may run on several goroutines at once. It returns the result: nil
+// (the client reads null), a RawMessage that is sent as it is, or a value that
+// encodes as JSON; or an error, see Error. The context ends at the call's
+// timeout, when the client cancels it, and when the server gives up draining.
+// The reply of a call that was cancelled or timed out is sent at once, and what
+// its handler returns later is dropped; its slot stays taken until then.
+//
+// A handler runs first on the goroutine that reads its connection; if it takes
+// longer than about a millisecond, another goroutine goes on reading. A panic
+// in a handler answers CodeInternalError and is logged with its stack.
+type Handler interface {
+	ServeRPC(ctx context.Context, req *Request) (any, error)
+}
+
+// HandlerFunc makes a function a Handler.
+type HandlerFunc func(ctx context.Context, req *Request) (any, error)
+
+// ServeRPC calls f.
+func (f HandlerFunc) ServeRPC(ctx context.Context, req *Request) (any, error) { return f(ctx, req) }
+
+// StreamHandler answers the calls of a streaming method: it sends events and
+// returns the result of the call, which ends the stream. Its context ends also
+// when the client hangs up and when the server starts to drain. It runs on a
+// goroutine of its own.
+type StreamHandler func(ctx context.Context, req *Request, stream *Stream) (any, error)
+
+// Request is one call or notification as a handler sees it.
+type Request struct {
+	Method string
+	// Params is the params member: nil if it was absent or null, else an
+	// object, or an array where the Method takes arrays. It is valid JSON
+	// (RFC 8259, UTF-8 checked), must not be changed, and is only valid until
+	// the handler returns.
+	Params RawMessage
+	// Notification is set for a request without an id: its result is dropped.
+	Notification bool
+	Peer         *Peer
+
+	call *call
+}
+
+// ID returns the identifier under which the server logs this request. It is
+// unique among the requests of all processes with overwhelming probability.
+func (r *Request) ID() string {
+	if r.call == nil {
+		return ""
+	}
+	return r.call.requestID()
+}
+
+type requestKey struct{}
+
+// RequestFromContext returns the request that a handler's context belongs to,
+// or nil.
+func RequestFromContext(ctx context.Context) *Request {
+	r, _ := ctx.Value(requestKey{}).(*Request)
+	return r
+}
+
+// PeerFromContext returns the peer whose request a handler's context belongs
+// to, or nil.
+func PeerFromContext(ctx context.Context) *Peer {
+	if r := RequestFromContext(ctx); r != nil {
+		return r.Peer
+	}
+	return nil
+}
+
+// Method describes one method. It must not be changed once registered.
+type Method struct {
+	Name    string
+	Summary string
+
+	// Exactly one of Handler and Stream is set.
+	Handler Handler
+	Stream  StreamHandler
+
+	// ParamNames are the names that an array of params is matched to, in their
+	// order; the handler sees an object. A method without them, and without
+	// TakesArray, refuses arrays with CodeInvalidParams. Typed fills them from
+	// the fields of the parameter type.
+	ParamNames []string
+	// TakesArray hands an array of params to the handler as it is.
+	TakesArray bool
+
+	// ParamsSchema and ResultSchema are JSON Schemas (2020-12) for discovery;
+	// nil if there is none. This package does not check them.
+	ParamsSchema RawMessage
+	ResultSchema RawMessage
+
+	// Timeout bounds the handler; 0 means Limits.RequestTimeout. Streams have
+	// no timeout unless one is set here.
+	Timeout time.Duration
+
+	// Control methods take no slot and no queue and answer while everything
+	// else is saturated or draining. They must not block.
+	Control bool
+
+	// CancelOnDisconnect ends the handler's context when the client hangs up.
+	// Without it a call, once sent, runs to its end.
+	CancelOnDisconnect bool
+
+	// StreamQueueLength is the number of events that wait for a slow reader;
+	// 0 means 256. Overflow says what happens at the bound.
+	StreamQueueLength int
+	Overflow          Overflow
+}
+
+// Overflow is what a stream does with an event that finds its queue full.
+type Overflow int
+
+const (
+	// DropOldest discards the oldest event; the next one that is delivered
+	// says in its "lost" member how many there were.
+	DropOldest Overflow = iota
+	// EndStream ends the call with CodeResourceExhausted.
+	EndStream
+)
+
+const defaultStreamQueueLength = 256
+
+// reservedPrefix marks method names that belong to the server (JSON-RPC 2.0,
+// section 4.3).
+const reservedPrefix = "rpc."
+
+// Methods is a set of methods by name, for one or more servers. The zero value
+// is empty and ready to use. Its methods may be called from any goroutine,
+// also while a server uses it.
+type Methods struct {
+	mu     sync.RWMutex
+	byName map[string]*Method
+}
+
+// Register adds m. Names that start with "rpc." are refused: they belong to
+// the server, see RegisterExtension.
+func (ms *Methods) Register(m *Method) error {
+	if strings.HasPrefix(m.Name, reservedPrefix) {
+		return fmt.Errorf("rpc: method %q: names that start with %q are reserved (JSON-RPC 2.0, section 4.3); choose another", m.Name, reservedPrefix)
+	}
+	return ms.add(m)
+}
+
+// RegisterExtension adds a method of the protocol itself, whose name starts
+// with "rpc.". rpc.cancel is built in and can not be replaced.
+func (ms *Methods) RegisterExtension(m *Method) error {
+	if !strings.HasPrefix(m.Name, reservedPrefix) {
+		return fmt.Errorf("rpc: extension %q: expected a name that starts with %q", m.Name, reservedPrefix)
+	}
+	if isCancel(m.Name) {
+		return fmt.Errorf("rpc: extension %q is built in", m.Name)
+	}
+	return ms.add(m)
+}
+
+// Handle registers h under name and panics where Register would fail, for use
+// in a program's own wiring.
+func (ms *Methods) Handle(name string, h Handler) {
+	if err := ms.Register(&Method{Name: name, Handler: h}); err != nil {
+		panic(err)
+	}
+}
+
+func (ms *Methods) add(m *Method) error {
+	if m.Name == "" {
+		return fmt.Errorf("rpc: a method without a name")
+	}
+	if (m.Handler == nil) == (m.Stream == nil) {
+		return fmt.Errorf("rpc: method %q: expected exactly one of Handler and Stream", m.Name)
+	}
+	if m.Control && m.Stream != nil {
+		return fmt.Errorf("rpc: method %q: a stream can not be a control method", m.Name)
+	}
+	if m.Timeout < 0 || m.StreamQueueLength < 0 {
+		return fmt.Errorf("rpc: method %q: Timeout is %s and StreamQueueLength %d, expected none below 0", m.Name, m.Timeout, m.StreamQueueLength)
+	}
+	if t, ok := m.Handler.(interface{ paramNames() []string }); ok && m.ParamNames == nil {
+		m.ParamNames = t.paramNames()
+	}
+	ms.mu.Lock()
+	defer ms.mu.Unlock()
+	if ms.byName[m.Name] != nil {
+		return fmt.Errorf("rpc: method %q is registered already", m.Name)
+	}
+	if ms.byName == nil {
+		ms.byName = make(map[string]*Method)
+	}
+	ms.byName[m.Name] = m
+	return nil
+}
+
+// Lookup returns the method of that name, or nil.
+func (ms *Methods) Lookup(name string) *Method {
+	ms.mu.RLock()
+	defer ms.mu.RUnlock()
+	return ms.byName[name]
+}
+
+// lookup is Lookup without allocating a string for the name.
+func (ms *Methods) lookup(name []byte) *Method {
+	ms.mu.RLock()
+	defer ms.mu.RUnlock()
+	return ms.byName[string(name)]
+}
+
+// List returns the methods in the order of their names.
+func (ms *Methods) List() []*Method {
+	ms.mu.RLock()
+	defer ms.mu.RUnlock()
+	list := make([]*Method, 0, len(ms.byName))
+	for _, m := range ms.byName {
+		list = append(list, m)
+	}
+	sort.Slice(list, func(i, j int) bool { return list[i].Name < list[j].Name })
+	return list
+}

@@ -1,0 +1,321 @@
+package rpc
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/sirupsen/logrus"
+)
+
+// Server serves newline-delimited JSON-RPC 2.0 on Unix sockets. Its exported
+// fields must not be changed after the first call of Serve. The zero value,
+// with Methods set, is ready to use.
+//
+// Requests of one connection start in the order they came; replies leave in
+// any order. Nothing is promised about order between connections.
+type Server struct {
+	// Methods are what can be called, besides rpc.cancel; nil for none.
+	Methods *Methods
+	// Limits bounds what clients can consume; zero fields mean defaults.
+	Limits Limits
+	// Logger takes what the server has to say; nil for silence. Params and
+	// results are never logged.
+	Logger logrus.FieldLogger
+	// Authorize, if set, is asked before each call: nil lets it through,
+	// ErrHidden answers as if the method did not exist, an *Error is answered
+	// as it is, and any other error answers CodeNotAuthorized and is logged.
+	// It runs on the goroutine that reads the connection and must not block.
+	Authorize func(peer *Peer, method *Method) error
+
+	once     sync.Once
+	invalid  error // what Validate said of Limits
+	adm      *admission
+	bootID   string // tells the requests of this server from those of the last
+	requests atomic.Uint64
+	sweeper  sweeper
+	watchers watchers
+	done     chan struct{} // closed when the server ends
+
+	mu        sync.Mutex
+	listeners map[net.Listener]struct{}
+	conns     map[*conn]struct{}
+	lastConn  uint64
+	idleSince time.Time
+	draining  bool // no more connections
+	closed    bool
+	// pausing asks the accept loops to stand still; parked is how many do.
+	pausing  bool
+	parked   int
+	changed  *sync.Cond // of pausing, parked, closed, listeners
+	connGone chan struct{}
+}
+
+func (s *Server) init() {
+	s.once.Do(func() {
+		s.invalid = s.Limits.Validate()
+		s.adm = newAdmission(s.Limits)
+		id := make([]byte, 4)
+		_, _ = rand.Read(id) // never fails, crypto/rand
+		s.bootID = hex.EncodeToString(id)
+		s.sweeper.wake = make(chan struct{}, 1)
+		s.done = make(chan struct{})
+		s.listeners = make(map[net.Listener]struct{})
+		s.conns = make(map[*conn]struct{})
+		s.idleSince = time.Now()
+		s.changed = sync.NewCond(&s.mu)
+		s.connGone = make(chan struct{}, 1)
+		go s.sweeper.run(s.done, s.sweep)
+	})
+}
+
+var silent = func() *logrus.Logger {
+	l := logrus.New()
+	l.SetOutput(io.Discard)
+	l.SetLevel(logrus.PanicLevel)
+	return l
+}()
+
+func (s *Server) logger() logrus.FieldLogger {
+	if s.Logger == nil {
+		return silent
+	}
+	return s.Logger
+}
+
+func (s *Server) lookup(name string) *Method {
+	if s.Methods == nil {
+		return nil
+	}
+	return s.Methods.Lookup(name)
+}
+
+// Serve accepts connections from l and serves them until Shutdown, Close or
+// ShutdownIfIdle, and then returns ErrServerClosed. It may be called for
+// several listeners. A failure to accept that may pass (EMFILE, say) is logged
+// once and tried again after 5 ms, doubled up to 1 s; any other is returned.
+// The server closes l; it never unlinks anything.
+func (s *Server) Serve(l net.Listener) error {
+	s.init()
+	if s.invalid != nil {
+		_ = l.Close()
+		return s.invalid
+	}
+	if !s.track(l) {
+		_ = l.Close()
+		return ErrServerClosed
+	}
+	defer s.untrack(l)
+	var pause time.Duration
+	for {
+		nc, err := s.accept(l)
+		switch {
+		case err == nil:
+			pause = 0
+			s.accepted(nc)
+		case err == ErrServerClosed:
+			return err
+		case lasting(err):
+			return fmt.Errorf("rpc: accept on %s: %w", l.Addr(), err)
+		default:
+			if pause == 0 {
+				s.logger().WithError(err).Error("accept fails; trying again")
+			}
+			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
+			select {
+			case <-time.After(pause):
+			case <-s.done:
+			}
+		}
+	}
+}
+
+// lasting tells failures of accept(2) that no waiting will cure.
+func lasting(err error) bool {
+	return errors.Is(err, net.ErrClosed) || errors.Is(err, syscall.EBADF) || errors.Is(err, syscall.EINVAL) ||
+		errors.Is(err, syscall.ENOTSOCK) || errors.Is(err, syscall.EOPNOTSUPP)
+}
+
+// accept waits for a connection, for room to hold one, and while the server is
+// looking whether it is idle.
+func (s *Server) accept(l net.Listener) (net.Conn, error) {
+	for {
+		if !s.mayAccept() {
+			return nil, ErrServerClosed
+		}
+		nc, err := l.Accept()
+		if err == nil {
+			return nc, nil
+		}
+		s.mu.Lock()
+		pausing, over := s.pausing, s.draining
+		s.mu.Unlock()
+		if over {
+			return nil, ErrServerClosed
+		}
+		if !pausing || !isTimeout(err) {
+			return nil, err
+		}
+	}
+}
+
+func isTimeout(err error) bool {
+	var t net.Error
+	return errors.As(err, &t) && t.Timeout()
+}
+
+// mayAccept blocks while the accept loops are to stand still; false at the end.
+func (s *Server) mayAccept() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.parked++
+	s.changed.Broadcast()
+	for !s.draining && (s.pausing || !s.adm.mayAccept()) {
+		s.changed.Wait()
+	}
+	s.parked--
+	return !s.draining
+}
+
+func (s *Server) track(l net.Listener) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.draining {
+		return false
+	}
+	s.listeners[l] = struct{}{}
+	return true
+}
+
+func (s *Server) untrack(l net.Listener) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.listeners, l)
+	_ = l.Close()
+	s.changed.Broadcast()
+}
+
+// accepted takes a connection in.
+func (s *Server) accepted(nc net.Conn) {
+	peer, err := PeerOf(nc)
+	if err != nil {
+		s.logger().WithError(err).Error("connection closed: it is not known who is at its other end")
+		_ = nc.Close()
+		return
+	}
+	g := &guest{peer: peer, ready: func(refusal *Error) { s.admitted(nc, peer, refusal) }}
+	served, refusal, evicted := s.adm.enter(g)
+	if evicted != nil {
+		evicted.ready(s.adm.roomRefusal())
+	}
+	switch {
+	case served:
+		g.ready(nil)
+	case refusal != nil:
+		g.ready(refusal)
+	case evicted != g:
+		// Nobody stops this timer: giveUp tells whether g still waits.
+		time.AfterFunc(s.adm.limits.ConnectionWaitTimeout, func() {
+			if s.adm.giveUp(g) {
+				g.ready(s.adm.roomRefusal())
+			}
+		})
+	}
+}
+
+// admitted is the end of a connection's way in.
+func (s *Server) admitted(nc net.Conn, peer *Peer, refusal *Error) {
+	if refusal != nil {
+		s.refuseConn(nc, peer, refusal)
+		return
+	}
+	s.mu.Lock()
+	s.lastConn++
+	c := newConn(s, nc, peer, s.lastConn)
+	s.conns[c] = struct{}{}
+	draining, closed := s.draining, s.closed
+	s.mu.Unlock()
+	s.emitConn(EventConnectionOpened, peer)
+	if closed {
+		c.abort(ErrServerClosed)
+	} else if draining {
+		c.finish() // Shutdown may not have seen it
+	}
+	go c.run()
+}
+
+func (s *Server) refuseConn(nc net.Conn, peer *Peer, refusal *Error) {
+	writeOnce(nc, errorReply(nil, refusal))
+	if s.watchers.active() {
+		s.watchers.emit(Event{Kind: EventRefusal, Time: time.Now(), Peer: peer, Code: refusal.Code, Reason: refusal.Data.(*ErrorData).Reason})
+	}
+}
+
+func (s *Server) emitConn(kind EventKind, peer *Peer) {
+	if s.watchers.active() {
+		s.watchers.emit(Event{Kind: kind, Time: time.Now(), Peer: peer})
+	}
+}
+
+// connLeft is called once a connection is closed and its calls have ended.
+func (s *Server) connLeft(c *conn) {
+	s.mu.Lock()
+	delete(s.conns, c)
+	s.idleSince = time.Now()
+	s.mu.Unlock()
+	s.emitConn(EventConnectionClosed, c.peer)
+	if next := s.adm.leave(c.peer); next != nil {
+		next.ready(nil)
+	}
+	s.mu.Lock()
+	s.changed.Broadcast() // an accept loop may wait for room
+	s.mu.Unlock()
+	select {
+	case s.connGone <- struct{}{}:
+	default:
+	}
+}
+
+func (s *Server) snapshot() []*conn {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	conns := make([]*conn, 0, len(s.conns))
+	for c := range s.conns {
+		conns = append(conns, c)
+	}
+	return conns
+}
+
+// sweep looks after readers that are busy for long.
+func (s *Server) sweep() (busy bool) {
+	for _, c := range s.snapshot() {
+		if c.sweep() {
+			busy = true
+		}
+	}
+	return busy
+}
+
+// Stats returns the server's counters.
+func (s *Server) Stats() Stats {
+	s.init()
+	st := s.adm.stats()
+	st.TotalRequests = s.requests.Load()
+	return st
+}
+
+// IdleSince returns when the last connection ended (or the server was made),
+// and false if there is a connection now.
+func (s *Server) IdleSince() (time.Time, bool) {
+	s.init()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.idleSince, s.adm.idle()
+}

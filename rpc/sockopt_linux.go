@@ -1,0 +1,21 @@
+package rpc
+
+import (
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// getsockoptGroups reads SO_PEERGROUPS, an array of gid_t, which x/sys/unix has
+// no wrapper for (its GetsockoptString would stop at the length of a string).
+func getsockoptGroups(fd, n int) ([]uint32, error) {
+	groups := make([]uint32, n)
+	size := uint32(n) * 4
+	_, _, errno := syscall.Syscall6(syscall.SYS_GETSOCKOPT, uintptr(fd), unix.SOL_SOCKET, unix.SO_PEERGROUPS,
+		uintptr(unsafe.Pointer(&groups[0])), uintptr(unsafe.Pointer(&size)), 0)
+	if errno != 0 {
+		return nil, errno
+	}
+	return groups[:size/4], nil
+}

@@ -1,0 +1,99 @@
+package rpc
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"sync/atomic"
+	"time"
+)
+
+// Stats is a view of a server's counters. The numbers are taken one after the
+// other, not at one instant.
+type Stats struct {
+	Connections int // served now
+	Waiting     int // accepted and waiting for a place
+	Running     int // handlers that hold a slot now
+	Queued      int // calls that wait for a slot
+	Streams     int // open streams
+	Draining    bool
+
+	TotalConnections uint64 // connections that got a place
+	TotalRequests    uint64 // calls and notifications, answered or refused
+	// Refusals counts refused connections and calls by reason.
+	Refusals map[string]uint64
+}
+
+// EventKind says what an Event is about.
+type EventKind string
+
+// The kinds of events.
+const (
+	EventConnectionOpened EventKind = "connection_opened"
+	EventConnectionClosed EventKind = "connection_closed"
+	EventCall             EventKind = "call"    // a call, notification or stream ended
+	EventRefusal          EventKind = "refusal" // a bound, the policy or a drain refused something
+)
+
+// Event is one thing that a server did, for monitoring. It never holds params
+// or results.
+type Event struct {
+	Kind      EventKind
+	Time      time.Time
+	Peer      *Peer
+	Method    string        // calls and refusals of calls
+	RequestID string        // calls
+	Duration  time.Duration // calls: from the read that brought it to its reply
+	Code      int           // error code of the reply; 0 for a result
+	Reason    string        // refusals
+}
+
+// watchers is the set of functions that Monitor registered. With none of them
+// a request pays for one atomic load.
+type watchers struct {
+	list atomic.Pointer[[]*func(Event)]
+}
+
+func (w *watchers) active() bool { return w.list.Load() != nil }
+
+func (w *watchers) emit(e Event) {
+	if list := w.list.Load(); list != nil {
+		for _, f := range *list {
+			(*f)(e)
+		}
+	}
+}
+
+// change replaces the list by what edit makes of a copy of it.
+func (w *watchers) change(edit func([]*func(Event)) []*func(Event)) {
+	for {
+		old := w.list.Load()
+		var list []*func(Event)
+		if old != nil {
+			list = slices.Clone(*old)
+		}
+		list = edit(list)
+		var next *[]*func(Event)
+		if len(list) > 0 {
+			next = &list
+		}
+		if w.list.CompareAndSwap(old, next) {
+			return
+		}
+	}
+}
+
+// Monitor calls f for every event from now until stop is called; an event that
+// is on its way then may still arrive. f is called from the goroutines that
+// serve clients: it must not block.
+func (s *Server) Monitor(f func(Event)) (stop func()) {
+	entry := &f
+	s.watchers.change(func(l []*func(Event)) []*func(Event) { return append(l, entry) })
+	return func() {
+		s.watchers.change(func(l []*func(Event)) []*func(Event) {
+			return slices.DeleteFunc(l, func(e *func(Event)) bool { return e == entry })
+		})
+	}
+}
+
+func sortedKeys[K cmp.Ordered, V any](m map[K]V) []K { return slices.Sorted(maps.Keys(m)) }

@@ -1,0 +1,96 @@
+package rpc
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// A handler runs on the goroutine that reads its connection: for the small
+// calls that a local daemon mostly sees, a goroutine for each would cost more
+// than the call. So that a slow handler, or a peer that does not take its
+// replies, does not stop the reading, another goroutine takes the reading over
+// after takeoverInterval at the earliest and twice that at the latest.
+const takeoverInterval = time.Millisecond
+
+// idleSweeps is how many sweeps that find nobody busy end the sweeping until
+// somebody is busy again.
+const idleSweeps = 50
+
+// reading is the state of the reader's role of one connection. The lowest bit
+// is set while the reader is busy: in a handler or in a write. The bits above
+// it count, so that one busy time is told from the next.
+//
+// The role changes hands by one compare-and-swap, which either the reader wins
+// (leave) or the one that takes over (take). What the reader wrote before enter
+// is visible to who takes over; afterwards it must not touch what belongs to
+// the role.
+type reading struct{ state atomic.Uint64 }
+
+func (r *reading) enter() { r.state.Store((r.state.Load()>>1+1)<<1 | 1) }
+
+// leave reports whether the role is still the caller's.
+func (r *reading) leave() bool {
+	v := r.state.Load()
+	return v&1 == 1 && r.state.CompareAndSwap(v, v&^1)
+}
+
+// take takes the role from a reader that has been busy ever since state was
+// observed.
+func (r *reading) take(observed uint64) bool {
+	return observed&1 == 1 && r.state.CompareAndSwap(observed, observed+1)
+}
+
+// sweeper looks at every connection once in takeoverInterval while any is busy,
+// and takes over the reading of those that were busy with the same thing twice.
+type sweeper struct {
+	asleep atomic.Bool
+	wake   chan struct{} // of capacity 1
+}
+
+// busy is called by a reader after enter.
+func (w *sweeper) busy() {
+	if w.asleep.Load() {
+		select {
+		case w.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// run sweeps until done is closed. sweep reports whether anybody was busy.
+func (w *sweeper) run(done <-chan struct{}, sweep func() bool) {
+	for {
+		w.asleep.Store(true)
+		// A reader that became busy before it could see asleep would not wake
+		// us: look once more.
+		if !sweep() {
+			select {
+			case <-w.wake:
+			case <-done:
+				return
+			}
+		}
+		w.asleep.Store(false)
+		if !w.awake(done, sweep) {
+			return
+		}
+	}
+}
+
+func (w *sweeper) awake(done <-chan struct{}, sweep func() bool) bool {
+	ticker := time.NewTicker(takeoverInterval)
+	defer ticker.Stop()
+	for idle := 0; idle < idleSweeps; {
+		select {
+		case <-ticker.C:
+		case <-done:
+			return false
+		}
+		if sweep() {
+			idle = 0
+		} else {
+			idle++
+		}
+	}
+	return true
+}

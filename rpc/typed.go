@@ -1,0 +1,97 @@
+package rpc
+
+import (
+	"context"
+	"reflect"
+	"strings"
+
+	"github.com/go-json-experiment/json"
+)
+
+// NoParams is the parameter type of methods that take none: an object without
+// members, or no params at all.
+type NoParams struct{}
+
+// Typed makes a Handler of a function over Go types. Params are decoded as
+// encoding/json would, with three differences that keep a caller from smuggling
+// a value past a check: member names match by exact case, a duplicate name is
+// an error, and so is a name that P does not have. A caller's mistake is
+// answered with CodeInvalidParams and what was wrong; absent params leave P at
+// its zero value. An array of params is matched to the fields of P in their
+// order.
+//
+// The request and its peer are in the context: RequestFromContext,
+// PeerFromContext.
+func Typed[P, R any](f func(ctx context.Context, params P) (R, error)) Handler {
+	return &typedHandler[P, R]{f: f, names: fieldNames(reflect.TypeFor[P]())}
+}
+
+type typedHandler[P, R any] struct {
+	f     func(context.Context, P) (R, error)
+	names []string
+}
+
+func (h *typedHandler[P, R]) paramNames() []string { return h.names }
+
+func (h *typedHandler[P, R]) ServeRPC(ctx context.Context, req *Request) (any, error) {
+	var params P
+	if err := DecodeParams(req.Params, &params); err != nil {
+		return nil, err
+	}
+	result, err := h.f(ctx, params)
+	if err != nil {
+		return nil, err
+	}
+	return result, nil
+}
+
+// DecodeParams decodes params into the value that p points to, by the rules of
+// Typed. Its error is an Error with CodeInvalidParams.
+func DecodeParams(params RawMessage, p any) error {
+	if len(params) == 0 {
+		return nil
+	}
+	if err := json.Unmarshal(params, p, json.RejectUnknownMembers(true)); err != nil {
+		return Errorf(CodeInvalidParams, "invalid params: %s", strings.TrimPrefix(err.Error(), "json: "))
+	}
+	return nil
+}
+
+// fieldNames returns the JSON names of a struct type's exported fields, in
+// order; nil for other types, whose params have no names.
+func fieldNames(t reflect.Type) []string {
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	if t.Kind() != reflect.Struct {
+		return nil
+	}
+	var names []string
+	for f := range t.Fields() {
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		switch {
+		case !f.IsExported() || name == "-":
+		case f.Anonymous && name == "":
+			names = append(names, fieldNames(f.Type)...)
+		case name == "":
+			names = append(names, f.Name)
+		default:
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// encodeResult returns a handler's result as JSON text.
+func encodeResult(v any) (RawMessage, error) {
+	switch v := v.(type) {
+	case nil:
+		return RawMessage("null"), nil
+	case RawMessage:
+		if v == nil {
+			return RawMessage("null"), nil
+		}
+		return v, nil
+	}
+	return json.Marshal(v)
+}
