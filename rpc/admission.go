@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"slices"
 	"sync"
 	"time"
 )
@@ -22,8 +23,8 @@ const waitingRoom = 8
 // A call: admit -> (wait in its uid's queue) -> release.
 // A stream: openStream -> closeStream.
 type admission struct {
-	limits Limits // without zero fields
-	ownUID uint32
+	limits    Limits   // without zero fields
+	operators []uint32 // uids that get in while the server is full
 
 	mu       sync.Mutex
 	draining bool
@@ -69,17 +70,17 @@ type place struct {
 
 func newAdmission(limits Limits) *admission {
 	return &admission{
-		limits:   limits.WithDefaults(),
-		ownUID:   uint32(os.Geteuid()),
-		perUID:   make(map[uint32]int),
-		queues:   make(map[uint32]*uidQueue),
-		refusals: make(map[string]uint64),
+		limits:    limits.WithDefaults(),
+		operators: []uint32{0, uint32(os.Geteuid())},
+		perUID:    make(map[uint32]int),
+		queues:    make(map[uint32]*uidQueue),
+		refusals:  make(map[string]uint64),
 	}
 }
 
 // trusted peers get in while the server is full: an operator must be able to
 // see why it is.
-func (a *admission) trusted(p *Peer) bool { return p.UID == 0 || p.UID == a.ownUID }
+func (a *admission) trusted(p *Peer) bool { return slices.Contains(a.operators, p.UID) }
 
 // ---- Refusals
 

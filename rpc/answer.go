@@ -77,6 +77,7 @@ func (c *conn) answer(cl *call, raw RawMessage, wire *Error, owner *buffer) (fir
 	}
 	cl.answered = true
 	started := cl.started
+	c.beginLocked(cl)
 	if cl.timer != nil {
 		cl.timer.Stop()
 	}

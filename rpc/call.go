@@ -29,6 +29,11 @@ type call struct {
 
 	place place // guarded by admission.mu
 
+	// For calls that run on a goroutine of their own: previous is closed when
+	// the call before has begun, begins when this one has.
+	previous <-chan struct{}
+	begins   chan struct{}
+
 	// Guarded by conn.mu.
 	begun    bool // is past its queue
 	answered bool
@@ -36,6 +41,9 @@ type call struct {
 
 	ctx callContext
 }
+
+// endsWithPeer reports whether the call is pointless without its client.
+func (c *call) endsWithPeer() bool { return c.stream != nil || c.method.CancelOnDisconnect }
 
 // requestID returns the name of the call in logs.
 func (c *call) requestID() string { return fmt.Sprintf("%s-%d", c.conn.srv.bootID, c.number) }
@@ -157,14 +165,19 @@ func (c *call) finish(result any, err error) {
 	if err != nil {
 		wire = c.wireError(err)
 	}
-	srv := c.conn.srv
-	if c.stream != nil {
-		srv.adm.closeStream()
-	} else if next := srv.adm.release(c); next != nil {
-		next.start()
-	}
+	c.release()
 	c.conn.answer(c, raw, wire, c.buf)
 	c.end(context.Canceled) // frees what the handler hung on its context
+}
+
+// release gives back what admission gave.
+func (c *call) release() {
+	adm := c.conn.srv.adm
+	if c.stream != nil {
+		adm.closeStream()
+	} else if next := adm.release(c); next != nil {
+		next.start()
+	}
 }
 
 // start runs a call on a goroutine of its own: one that waited for its slot, or
@@ -172,8 +185,11 @@ func (c *call) finish(result any, err error) {
 func (c *call) start() {
 	go func() {
 		defer c.conn.flush()
-		c.conn.begin(c)
-		c.execute()
+		if c.conn.begin(c) {
+			c.execute()
+		} else {
+			c.release()
+		}
 	}()
 }
 

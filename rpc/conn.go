@@ -67,7 +67,8 @@ type reader struct {
 	batch *batch   // whose items are being started
 	items [][]byte // of batch, not yet started
 
-	running *call // handler that runs on this goroutine
+	running  *call           // handler that runs on this goroutine
+	previous <-chan struct{} // closed when the last call that got a goroutine has begun
 }
 
 var (
@@ -100,6 +101,7 @@ func (c *conn) run() {
 	rd := c.rd
 	for {
 		if err := c.step(rd); err == errTakenOver {
+			c.letGo(rd)
 			return
 		} else if err != nil {
 			c.endReading(rd, err)
@@ -160,8 +162,8 @@ func (c *conn) fill(rd *reader) error {
 	if !rd.frames.partial() {
 		rd.frames.release()
 	}
-	for {
-		if err := c.armRead(rd); err != nil {
+	for passed := false; ; passed = true {
+		if err := c.armRead(rd, passed); err != nil {
 			return err
 		}
 		if c.finishing.Load() && c.raw == nil {
@@ -179,9 +181,9 @@ func (c *conn) fill(rd *reader) error {
 }
 
 // armRead sets the time at which waiting for input ends, or reports that it has
-// come. Setting a deadline costs more than a small call: one that is too early
+// come; passed says that the time set before has. Setting a deadline costs more than a small call: one that is too early
 // stays, and is looked at again when it passes.
-func (c *conn) armRead(rd *reader) error {
+func (c *conn) armRead(rd *reader, passed bool) error {
 	limits := &c.srv.adm.limits
 	if rd.frames.partial() {
 		want := rd.frames.started.Add(limits.FrameTimeout)
@@ -190,7 +192,7 @@ func (c *conn) armRead(rd *reader) error {
 		}
 		return c.setReadDeadline(rd, want, rd.deadline.IsZero() || rd.deadline.After(want))
 	}
-	if rd.deadline.After(rd.frames.now) {
+	if !passed && rd.deadline.After(rd.frames.now) {
 		return nil // armed by an earlier wait
 	}
 	c.mu.Lock()
@@ -376,7 +378,7 @@ func (c *conn) peerGone() {
 	c.discardLocked()
 	var ending []*call
 	for _, cl := range c.calls {
-		if cl.stream != nil || cl.method.CancelOnDisconnect {
+		if cl.endsWithPeer() {
 			ending = append(ending, cl)
 		}
 	}

@@ -18,6 +18,10 @@ func isCancel(method string) bool { return method == cancelMethod || method == c
 // handle starts one request, or refuses it. It returns errTakenOver if the
 // caller has lost the reader's role meanwhile.
 func (c *conn) handle(rd *reader, env envelope, b *batch) error {
+	if !c.claim(b, env.id) {
+		c.refuse(b, nil, c.srv.adm.duplicateID(env.id))
+		return nil
+	}
 	if env.invalid != "" {
 		c.refuse(b, env.id, Errorf(CodeInvalidRequest, "invalid request: %s", env.invalid))
 		return nil
@@ -39,12 +43,16 @@ func (c *conn) handle(rd *reader, env envelope, b *batch) error {
 		c.reject(cl, refusal)
 		return nil
 	}
-	if refusal := c.register(cl); refusal != nil {
-		c.refuse(b, nil, refusal)
+	if !c.register(cl) {
+		if cl.stream != nil {
+			c.srv.adm.closeStream()
+		}
+		c.skip(b)
 		return nil
 	}
 	if cl.stream != nil {
 		c.own(rd, cl)
+		c.chain(rd, cl)
 		cl.start()
 		return nil
 	}
@@ -55,6 +63,7 @@ func (c *conn) handle(rd *reader, env envelope, b *batch) error {
 		return nil
 	case !started:
 		c.own(rd, cl)
+		c.chain(rd, cl)
 		if !c.srv.adm.enqueue(cl) {
 			c.armQueueTimeout(cl)
 			return nil
@@ -134,26 +143,38 @@ func (c *conn) denied(cl *call, err error) *Error {
 	return Errorf(CodeNotAuthorized, "not authorised to call %q", cl.method.Name)
 }
 
-// register makes a call one that is in flight, unless its id is already.
-func (c *conn) register(cl *call) *Error {
+// claim reports whether no call in flight has this id, so that a reply under it
+// will be the only one. The id of a batch's item is taken until the array of
+// replies is complete. Only the reader adds ids: none comes in between.
+func (c *conn) claim(b *batch, id []byte) bool {
+	if id == nil {
+		return true
+	}
 	c.mu.Lock()
-	if cl.id != nil && c.inFlightLocked(cl.id) {
-		c.mu.Unlock()
-		if cl.stream != nil {
-			c.srv.adm.closeStream()
-		}
-		return c.srv.adm.duplicateID(cl.id)
+	defer c.mu.Unlock()
+	if c.inFlightLocked(id) {
+		return false
+	}
+	if b != nil {
+		b.ids = append(b.ids, id)
+	}
+	return true
+}
+
+// register makes a call one that is in flight. Where the peer has gone, a call
+// that would end with it is not begun.
+func (c *conn) register(cl *call) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if (c.gone || c.closed) && cl.endsWithPeer() {
+		return false
 	}
 	c.calls = append(c.calls, cl)
 	c.inFlight++
-	if cl.batch != nil && cl.id != nil {
-		cl.batch.ids = append(cl.batch.ids, cl.id)
-	}
 	if cl.stream != nil {
 		c.streams++
 	}
-	c.mu.Unlock()
-	return nil
+	return true
 }
 
 func (c *conn) inFlightLocked(id []byte) bool {
@@ -184,35 +205,63 @@ func (c *conn) own(rd *reader, cl *call) {
 	}
 }
 
+// chain makes a call that will run on a goroutine of its own wait for the one
+// before it: calls start in the order they came.
+func (c *conn) chain(rd *reader, cl *call) {
+	cl.previous, cl.begins = rd.previous, make(chan struct{})
+	rd.previous = cl.begins
+}
+
+// awaitPrevious waits until the call before has begun. It has its slot already,
+// or this one would not have got one: what it waits for is a processor.
+func (rd *reader) awaitPrevious() {
+	if rd.previous != nil {
+		<-rd.previous
+		rd.previous = nil
+	}
+}
+
 // runHere runs a call on the reader's goroutine.
 func (c *conn) runHere(rd *reader, cl *call) error {
+	if cl.begins != nil {
+		rd.previous = cl.previous
+	}
+	if !cl.method.Control {
+		rd.awaitPrevious()
+	}
 	rd.running = cl
-	c.reading.enter()
+	busy := c.reading.enter()
 	c.srv.sweeper.busy()
 	returned := false
 	defer func() {
 		if !returned { // the handler ends this goroutine: another must go on
-			if c.afterHandler(rd) == nil {
+			if c.afterHandler(rd, busy) == nil {
 				go c.run()
+			} else {
+				c.letGo(rd)
 			}
 		}
 	}()
 	cl.execute()
 	returned = true
-	return c.afterHandler(rd)
+	return c.afterHandler(rd, busy)
 }
 
-// afterHandler takes the reader's role back, or lets go of what belonged to it.
-func (c *conn) afterHandler(rd *reader) error {
-	if c.reading.leave() {
+// afterHandler takes the reader's role back, or writes the reply without it.
+func (c *conn) afterHandler(rd *reader, busy uint64) error {
+	if c.reading.leave(busy) {
 		rd.running = nil
 		return nil
 	}
 	c.flush()
-	c.forking.Lock() // who took over may still be copying from our buffer
-	rd.frames.release()
-	c.forking.Unlock()
 	return errTakenOver
+}
+
+// letGo frees what the reader held before it lost its role.
+func (c *conn) letGo(rd *reader) {
+	c.forking.Lock() // who took over may still be copying from the buffer
+	defer c.forking.Unlock()
+	rd.frames.release()
 }
 
 // sweep takes the reading over if the reader has been busy with the same thing
@@ -246,15 +295,32 @@ func (c *conn) sweep() bool {
 // fork returns the state for who takes the reading over. The old one keeps its
 // buffer for the handler that runs on it.
 func (rd *reader) fork() *reader {
-	return &reader{frames: *rd.frames.fork(), deadline: rd.deadline, batch: rd.batch, items: rd.items}
+	return &reader{frames: *rd.frames.fork(), deadline: rd.deadline, batch: rd.batch, items: rd.items, previous: rd.previous}
 }
 
-// begin is the start of a call on a goroutine of its own.
-func (c *conn) begin(cl *call) {
+// begin is the start of a call on a goroutine of its own; false if it has been
+// answered, so that its handler need not run.
+func (c *conn) begin(cl *call) bool {
+	if cl.previous != nil {
+		<-cl.previous
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	cl.begun, cl.started = true, time.Now()
+	if cl.answered {
+		return false
+	}
+	c.beginLocked(cl)
+	cl.started = time.Now()
 	c.armTimeoutLocked(cl)
+	return true
+}
+
+// beginLocked lets the next call of the connection begin.
+func (c *conn) beginLocked(cl *call) {
+	if !cl.begun && cl.begins != nil {
+		close(cl.begins)
+	}
+	cl.begun = true
 }
 
 // armTimeout starts the clock of a call on the reader's goroutine that does not

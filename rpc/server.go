@@ -41,6 +41,7 @@ type Server struct {
 	bootID   string // tells the requests of this server from those of the last
 	requests atomic.Uint64
 	sweeper  sweeper
+	swept    []*conn // the sweeper\'s own, to spare it allocations
 	watchers watchers
 	done     chan struct{} // closed when the server ends
 
@@ -295,11 +296,18 @@ func (s *Server) snapshot() []*conn {
 
 // sweep looks after readers that are busy for long.
 func (s *Server) sweep() (busy bool) {
-	for _, c := range s.snapshot() {
+	s.mu.Lock()
+	for c := range s.conns {
+		s.swept = append(s.swept, c)
+	}
+	s.mu.Unlock()
+	for _, c := range s.swept {
 		if c.sweep() {
 			busy = true
 		}
 	}
+	clear(s.swept)
+	s.swept = s.swept[:0]
 	return busy
 }
 

@@ -26,13 +26,16 @@ const idleSweeps = 50
 // the role.
 type reading struct{ state atomic.Uint64 }
 
-func (r *reading) enter() { r.state.Store((r.state.Load()>>1+1)<<1 | 1) }
-
-// leave reports whether the role is still the caller's.
-func (r *reading) leave() bool {
-	v := r.state.Load()
-	return v&1 == 1 && r.state.CompareAndSwap(v, v&^1)
+// enter makes the caller, who has the role, busy.
+func (r *reading) enter() (busy uint64) {
+	busy = (r.state.Load()>>1+1)<<1 | 1
+	r.state.Store(busy)
+	return busy
 }
+
+// leave ends what enter began, and reports whether the role is still the
+// caller's.
+func (r *reading) leave(busy uint64) bool { return r.state.CompareAndSwap(busy, busy&^1) }
 
 // take takes the role from a reader that has been busy ever since state was
 // observed.

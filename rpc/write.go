@@ -66,10 +66,10 @@ func (c *conn) flushAsReader() error {
 	if nothing {
 		return nil
 	}
-	c.reading.enter()
+	busy := c.reading.enter()
 	c.srv.sweeper.busy()
 	c.flush()
-	if !c.reading.leave() {
+	if !c.reading.leave(busy) {
 		return errTakenOver
 	}
 	return nil
