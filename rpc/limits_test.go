@@ -297,6 +297,7 @@ func TestAConnectionAtMaxInFlightIsReadNoFurther(t *testing.T) {
 			require.NotContains(t, c.line(), "error")
 		}
 		require.Len(t, g.entered, 4)
+		<-sent
 	})
 }
 
