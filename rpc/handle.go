@@ -36,9 +36,16 @@ func (c *conn) handle(rd *reader, env envelope, b *batch) error {
 		number:  c.srv.requests.Add(1),
 		started: rd.frames.now,
 		batch:   b,
-		req:     Request{Method: string(env.method), Params: env.params, Notification: env.id == nil, Peer: c.peer},
+		method:  c.srv.lookup(env.method),
+		req:     Request{Params: env.params, Notification: env.id == nil, Peer: c.peer},
 	}
 	cl.req.call = cl
+	if cl.method == nil {
+		cl.req.Method = string(env.method)
+		c.reject(cl, errMethodNotFound(cl.req.Method))
+		return nil
+	}
+	cl.req.Method = cl.method.Name
 	if refusal := c.check(cl); refusal != nil {
 		c.reject(cl, refusal)
 		return nil
@@ -74,13 +81,9 @@ func (c *conn) handle(rd *reader, env envelope, b *batch) error {
 	return c.runHere(rd, cl)
 }
 
-// check finds the method and says what of the call can be refused without
-// asking how busy the server is.
+// check says what of a call can be refused without asking how busy the server
+// is.
 func (c *conn) check(cl *call) *Error {
-	cl.method = c.srv.lookup(cl.req.Method)
-	if cl.method == nil {
-		return errMethodNotFound(cl.req.Method)
-	}
 	if c.srv.Authorize != nil {
 		if err := c.srv.Authorize(c.peer, cl.method); err != nil {
 			return c.denied(cl, err)

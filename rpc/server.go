@@ -91,11 +91,11 @@ func (s *Server) logger() logrus.FieldLogger {
 	return s.Logger
 }
 
-func (s *Server) lookup(name string) *Method {
+func (s *Server) lookup(name []byte) *Method {
 	if s.Methods == nil {
 		return nil
 	}
-	return s.Methods.Lookup(name)
+	return s.Methods.lookup(name)
 }
 
 // Serve accepts connections from l and serves them until Shutdown, Close or

@@ -149,7 +149,7 @@ func (c *conn) writeNow(chunks []chunk) (n int, err error) {
 	werr := c.raw.Write(func(fd uintptr) bool {
 		for {
 			if len(chunks) == 1 {
-				n, err = unix.SendmsgN(int(fd), chunks[0].b, nil, nil, unix.MSG_NOSIGNAL)
+				n, err = unix.Write(int(fd), chunks[0].b)
 			} else {
 				iov := make([][]byte, 0, min(len(chunks), maxIovecs))
 				for _, ch := range chunks[:cap(iov)] {

@@ -1,0 +1,62 @@
+# marianned: what a developer runs. `make` alone lists the targets.
+#
+# Needed: Go and make. git only tells the version; without it, or without a
+# history, the binary calls itself "devel".
+
+GO      ?= go
+BIN     := bin
+MODULE  := github.com/marianned/marianned
+# For each fuzz target of `make fuzz`.
+FUZZTIME ?= 10s
+# Further flags of the test runner, and packages: make test ARGS=./rpc
+ARGS ?=
+
+# The date is the commit's, so that one commit gives one binary.
+VERSION ?= $(patsubst v%,%,$(shell git describe --tags --always --dirty 2>/dev/null))
+COMMIT  ?= $(shell git describe --always --abbrev=40 --exclude='*' --dirty 2>/dev/null)
+DATE    ?= $(shell TZ=UTC git log -1 --date=format-local:%Y-%m-%dT%H:%M:%SZ --format=%cd 2>/dev/null)
+
+LDFLAGS := -s -w \
+	-X '$(MODULE)/internal/version.Version=$(VERSION)' \
+	-X '$(MODULE)/internal/version.Commit=$(COMMIT)' \
+	-X '$(MODULE)/internal/version.Date=$(DATE)'
+
+# The go command's own look at git fails in a checkout of another owner.
+BUILD := CGO_ENABLED=0 $(GO) build -buildvcs=false -trimpath
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo test lint fuzz clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' Makefile
+
+build: ## build bin/marianned: static, reproducible
+	$(BUILD) -ldflags "$(LDFLAGS)" -o $(BIN)/marianned .
+
+demo: build ## build, and watch a socket being opened, a call, the answer, the exit on idle
+	$(BIN)/marianned demo
+
+# As root on Debian it installs what is missing; elsewhere, what is missing is
+# named as left out. With CI=true as root on Debian, leaving out is failing.
+test: ## run the checks and every test; says at the end what it could not run
+	$(BUILD) -o $(BIN)/runner ./tests/runner
+	$(BIN)/runner $(ARGS)
+
+lint: ## gofmt, go vet, staticcheck
+	$(BUILD) -o $(BIN)/runner ./tests/runner
+	$(BIN)/runner -lint
+
+# go test fuzzes one target of one package at a time.
+fuzz: ## fuzz each fuzz target for FUZZTIME (10s)
+	@set -eu; found=; \
+	for package in $$($(GO) list ./...); do \
+		list=$$($(GO) test -list '^Fuzz' $$package); \
+		for target in $$(echo "$$list" | grep '^Fuzz' || true); do \
+			found=yes; echo "$$package $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package; \
+		done; \
+	done; \
+	[ -n "$$found" ] || { echo "there is no fuzz target"; exit 1; }
+
+clean: ## remove bin and dist
+	rm -rf $(BIN) dist
