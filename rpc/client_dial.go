@@ -1,0 +1,50 @@
+package rpc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"syscall"
+	"time"
+)
+
+const (
+	// dialTimeout is for a context without a deadline.
+	dialTimeout = 5 * time.Second
+
+	// While the backlog is full, connect is tried again after a pause that
+	// doubles from the first to the second.
+	dialPauseMin = time.Millisecond
+	dialPauseMax = 50 * time.Millisecond
+)
+
+// Dial connects to the Unix socket at path. A full backlog, for which the
+// kernel answers EAGAIN at once (connect(2)), is waited for until ctx ends, or
+// 5 s where it has no deadline; any other failure is returned at once, and
+// wraps the errno.
+func Dial(ctx context.Context, path string) (*Client, error) {
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, dialTimeout)
+		defer cancel()
+	}
+	var d net.Dialer
+	for pause := dialPauseMin; ; pause = min(2*pause, dialPauseMax) {
+		nc, err := d.DialContext(ctx, "unix", path)
+		if err == nil {
+			return NewClient(nc, ClientOptions{}), nil
+		}
+		if !errors.Is(err, syscall.EAGAIN) {
+			return nil, fmt.Errorf("rpc: %w", err)
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return nil, fmt.Errorf("rpc: the backlog of %s stayed full: %w", path, errors.Join(ctx.Err(), err))
+		}
+	}
+}
+
+func formatID(id uint64) string { return strconv.FormatUint(id, 10) }

@@ -1,0 +1,176 @@
+package rpc
+
+import (
+	"context"
+	"io"
+	"sync"
+
+	"github.com/go-json-experiment/json"
+)
+
+// StreamEvent is one event of a stream.
+type StreamEvent struct {
+	Method string
+	Params RawMessage // an object; with "subscription", and "lost" where the server lost events
+	// Lost is how many events before this one were lost, by the server or here.
+	Lost int
+}
+
+// clientStreamQueue is how many events wait for Next, after which the oldest is
+// dropped: a stream that nobody reads must not stop the replies to other calls.
+const clientStreamQueue = 1024
+
+// ClientStream is a call of a streaming method. Next must not be called from
+// two goroutines at once.
+type ClientStream struct {
+	client *Client
+	method string
+	id     uint64
+	stop   func() bool // of the context
+
+	mu     sync.Mutex
+	events []StreamEvent
+	lost   int
+	ended  bool
+	result RawMessage
+	err    error
+	news   chan struct{} // of capacity 1
+}
+
+// Stream calls a streaming method. The stream ends with its reply, with ctx, or
+// with Close.
+func (c *Client) Stream(ctx context.Context, method string, params any) (*ClientStream, error) {
+	raw, err := encodeParams(method, params)
+	if err != nil {
+		return nil, err
+	}
+	s := &ClientStream{client: c, method: method, news: make(chan struct{}, 1)}
+	if s.id, err = c.enter(&pending{stream: s}); err != nil {
+		return nil, c.sendError(method, err)
+	}
+	if err := c.send(ctx, requestFrame(method, raw, s.id)); err != nil {
+		c.leave(s.id)
+		return nil, c.sendError(method, err)
+	}
+	s.mu.Lock()
+	s.stop = context.AfterFunc(ctx, func() { s.giveUp(ctx.Err()) })
+	if s.ended {
+		s.stop()
+	}
+	s.mu.Unlock()
+	return s, nil
+}
+
+// Next returns the next event. After the last one it returns io.EOF if the
+// call has a result (see Result), else its CallError. When ctx, which is for
+// this wait alone, ends, the stream goes on.
+func (s *ClientStream) Next(ctx context.Context) (StreamEvent, error) {
+	for {
+		s.mu.Lock()
+		if len(s.events) > 0 {
+			e := s.events[0]
+			s.events = s.events[1:]
+			e.Lost += s.lost
+			s.lost = 0
+			s.mu.Unlock()
+			return e, nil
+		}
+		if s.ended {
+			defer s.mu.Unlock()
+			if s.err != nil {
+				return StreamEvent{}, s.err
+			}
+			return StreamEvent{}, io.EOF
+		}
+		s.mu.Unlock()
+		select {
+		case <-s.news:
+		case <-ctx.Done():
+			return StreamEvent{}, ctx.Err()
+		}
+	}
+}
+
+// Result returns the result of the call, once Next has returned io.EOF.
+func (s *ClientStream) Result() RawMessage {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.result
+}
+
+// Close cancels the call, unless it has ended. It does not wait.
+func (s *ClientStream) Close() error {
+	s.mu.Lock()
+	stop := s.stop
+	s.mu.Unlock()
+	stop()
+	s.giveUp(context.Canceled)
+	return nil
+}
+
+func (s *ClientStream) giveUp(cause error) {
+	s.finish(clientReply{err: cause})
+	s.client.cancel(s.id)
+}
+
+// finish ends the stream; the first reason counts.
+func (s *ClientStream) finish(r clientReply) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended {
+		return
+	}
+	s.ended, s.result, s.err = true, r.result, callFailure(s.method, r.err)
+	s.wake()
+}
+
+// wake makes Next look. A stream keeps no context once it has ended.
+func (s *ClientStream) wake() {
+	if s.ended && s.stop != nil {
+		s.stop()
+	}
+	select {
+	case s.news <- struct{}{}:
+	default:
+	}
+}
+
+func (s *ClientStream) add(e StreamEvent) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ended {
+		return
+	}
+	if len(s.events) == clientStreamQueue {
+		s.lost += 1 + s.events[0].Lost
+		s.events = append(s.events[:0], s.events[1:]...)
+	}
+	s.events = append(s.events, e)
+	s.wake()
+}
+
+// takeInEvent hands an event to its stream. A server that does not name the
+// stream can have but one on a connection.
+func (c *Client) takeInEvent(in incoming) {
+	var p struct {
+		Subscription RawMessage `json:"subscription"`
+		Lost         int        `json:"lost"`
+	}
+	_ = json.Unmarshal(in.Params, &p) // an event without them is one of an older server
+	c.mu.Lock()
+	var stream *ClientStream
+	streams := 0
+	for id, w := range c.waiting {
+		if w.stream == nil {
+			continue
+		}
+		streams++
+		if p.Subscription == nil || string(p.Subscription) == formatID(id) {
+			stream = w.stream
+		}
+	}
+	c.mu.Unlock()
+	if stream != nil && (p.Subscription != nil || streams == 1) {
+		stream.add(StreamEvent{Method: in.Method, Params: in.Params, Lost: p.Lost})
+	}
+}
