@@ -118,9 +118,9 @@ func (a *admission) frameTimeout() *Error {
 		"the message was not complete within %s; the connection is closed", d)
 }
 
-func (a *admission) replyTooLarge() *Error {
+func (a *admission) replyTooLarge(executed Executed) *Error {
 	n := a.limits.MaxMessageBytes
-	return a.refuse(CodeReplyTooLarge, ReasonReplyTooLarge, "call", int64(n), ExecutedYes,
+	return a.refuse(CodeReplyTooLarge, ReasonReplyTooLarge, "call", int64(n), executed,
 		"the reply would be larger than %d bytes; ask for less", n)
 }
 

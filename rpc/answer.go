@@ -60,7 +60,7 @@ func (c *conn) answer(cl *call, raw RawMessage, wire *Error, owner *buffer) (fir
 	if cl.id != nil {
 		limit := c.srv.adm.limits.MaxMessageBytes
 		if wire == nil && len(raw)+len(cl.id)+replyOverhead > limit {
-			wire = c.srv.adm.replyTooLarge()
+			wire = c.srv.adm.replyTooLarge(ExecutedYes)
 		}
 		if wire != nil {
 			frame = c.bounded(cl.id, wire)
@@ -119,7 +119,7 @@ func (c *conn) batchOutcomeLocked(b *batch, id, frame []byte) {
 	limit := c.srv.adm.limits.MaxMessageBytes
 	if frame != nil {
 		if len(b.out)+len(frame)+2 > limit {
-			frame = errorReply(id, c.srv.adm.replyTooLarge())
+			frame = errorReply(id, c.srv.adm.replyTooLarge(ExecutedYes))
 		}
 		sep := byte(',')
 		if len(b.out) == 0 {
@@ -139,7 +139,7 @@ func (c *conn) batchOutcomeLocked(b *batch, id, frame []byte) {
 	}
 	b.out = append(b.out, ']', '\n')
 	if len(b.out)-1 > limit {
-		b.out = append(errorReply(nil, c.srv.adm.replyTooLarge()), '\n')
+		b.out = append(errorReply(nil, c.srv.adm.replyTooLarge(ExecutedUnknown)), '\n')
 	}
 	c.out.putLarge(b.out, nil)
 	c.out.places++
@@ -199,10 +199,10 @@ func (c *conn) bounded(id []byte, wire *Error) []byte {
 	limit := c.srv.adm.limits.MaxMessageBytes
 	frame := errorReply(id, wire)
 	if len(frame) > limit {
-		frame = errorReply(id, c.srv.adm.replyTooLarge())
-	}
-	if len(frame) > limit {
-		frame = errorReply(nil, c.srv.adm.replyTooLarge())
+		tooLarge := c.srv.adm.replyTooLarge(executedBy(wire))
+		if frame = errorReply(id, tooLarge); len(frame) > limit {
+			frame = errorReply(nil, tooLarge)
+		}
 	}
 	return frame
 }

@@ -202,7 +202,7 @@ func (c *call) encode(result any) (RawMessage, error) {
 		return raw, nil // checked when it came in
 	}
 	if n := c.conn.srv.adm.limits.MaxMessageBytes; len(raw) > n {
-		return nil, c.conn.srv.adm.replyTooLarge()
+		return nil, c.conn.srv.adm.replyTooLarge(ExecutedYes)
 	}
 	if raw, err = validJSON(raw); err != nil {
 		return nil, fmt.Errorf("the result is no JSON: %w", err)

@@ -39,6 +39,8 @@ type Client struct {
 	done chan struct{} // closed with err set
 
 	mu      sync.Mutex
+	closing bool
+	cancels sync.WaitGroup // cancels on their way; none is added once closing
 	lastID  uint64
 	waiting map[uint64]*pending
 	batches []*clientBatch // sent and not answered, the oldest first
@@ -153,8 +155,13 @@ func (c *Client) Notify(ctx context.Context, method string, params any) error {
 }
 
 // Close closes the connection. Calls that wait for a reply fail with
-// ErrClientClosed.
+// ErrClientClosed. Cancels that are on their way leave first, which takes at
+// most a second.
 func (c *Client) Close() error {
+	c.mu.Lock()
+	c.closing = true
+	c.mu.Unlock()
+	c.cancels.Wait()
 	c.fail(ErrClientClosed)
 	return nil
 }
@@ -183,14 +190,11 @@ func (c *Client) enter(p *pending) (id uint64, err error) {
 	return c.lastID, nil
 }
 
-// leave forgets a call; a late reply is dropped. It reports whether the call
-// was still waiting.
-func (c *Client) leave(id uint64) bool {
+// leave forgets a call; a late reply is dropped.
+func (c *Client) leave(id uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	_, waited := c.waiting[id]
 	delete(c.waiting, id)
-	return waited
 }
 
 // cancelTimeout is how long telling the server of a cancel may take.
@@ -198,15 +202,18 @@ const cancelTimeout = time.Second
 
 // cancel gives a call up and tells the server, without making the caller wait.
 func (c *Client) cancel(id uint64) {
-	if !c.leave(id) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.waiting[id] == nil || c.closing {
 		return
 	}
-	go func() {
+	delete(c.waiting, id)
+	c.cancels.Go(func() {
 		ctx, stop := context.WithTimeout(context.Background(), cancelTimeout)
 		defer stop()
 		params := strconv.AppendUint([]byte(`{"id":`), id, 10)
 		_ = c.send(ctx, requestFrame(cancelMethod, append(params, '}'), 0)) // the call has been given up anyway
-	}()
+	})
 }
 
 // unsent is a failure before any byte of a frame was written.
@@ -293,16 +300,16 @@ func executedBy(err error) Executed {
 	if !errors.As(err, &e) {
 		return ExecutedUnknown
 	}
-	if raw, ok := e.Data.(RawMessage); ok {
-		var data struct {
-			Executed Executed `json:"executed"`
-		}
-		if json.Unmarshal(raw, &data) == nil {
-			switch data.Executed {
-			case ExecutedNo, ExecutedYes, ExecutedUnknown:
-				return data.Executed
-			}
-		}
+	var data ErrorData
+	switch d := e.Data.(type) {
+	case *ErrorData:
+		data = *d
+	case RawMessage:
+		_ = json.Unmarshal(d, &data) // an application's data may be anything
+	}
+	switch data.Executed {
+	case ExecutedNo, ExecutedYes, ExecutedUnknown:
+		return data.Executed
 	}
 	switch e.Code {
 	case CodeParseError, CodeInvalidRequest, CodeMethodNotFound, CodeInvalidParams, CodeNotAuthorized:

@@ -101,6 +101,11 @@ const (
 	ReasonCancelled           = "cancelled"
 	ReasonShuttingDown        = "shutting_down"
 	ReasonDuplicateID         = "duplicate_id"
+
+	// These two are counted in Stats.Refusals only. A method that is hidden
+	// from the caller counts as one that is not there.
+	ReasonMethodNotFound = "method_not_found"
+	ReasonNotAuthorized  = "not_authorized"
 )
 
 // ErrServerClosed is what Serve returns after Shutdown or Close.

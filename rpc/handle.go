@@ -42,7 +42,7 @@ func (c *conn) handle(rd *reader, env envelope, b *batch) error {
 	cl.req.call = cl
 	if cl.method == nil {
 		cl.req.Method = string(env.method)
-		c.reject(cl, errMethodNotFound(cl.req.Method))
+		c.reject(cl, c.notFound(cl.req.Method))
 		return nil
 	}
 	cl.req.Method = cl.method.Name
@@ -131,13 +131,17 @@ func (c *conn) checkStream(cl *call) *Error {
 	return nil
 }
 
+func (c *conn) notFound(method string) *Error {
+	c.srv.adm.refused(ReasonMethodNotFound)
+	return errMethodNotFound(method)
+}
+
 // denied turns the answer of Authorize into a refusal.
 func (c *conn) denied(cl *call, err error) *Error {
-	const reason = "not_authorized"
-	c.srv.adm.refused(reason)
 	if errors.Is(err, ErrHidden) {
-		return errMethodNotFound(cl.req.Method)
+		return c.notFound(cl.req.Method)
 	}
+	c.srv.adm.refused(ReasonNotAuthorized)
 	var wire *Error
 	if errors.As(err, &wire) {
 		return wire
