@@ -1,0 +1,72 @@
+package daemon
+
+import (
+	"io/fs"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/marianned/marianned/internal/config"
+	"github.com/marianned/marianned/rpc"
+)
+
+const (
+	// DefaultDrainTimeout is below the TimeoutStopSec= of the service.
+	DefaultDrainTimeout = 20 * time.Second
+
+	// DefaultIdleExit is how long a daemon that was started by its socket stays
+	// without a connection.
+	DefaultIdleExit = 60 * time.Second
+
+	// MinIdleExit keeps a daemon that is called now and then below the trigger
+	// limit of its socket (TriggerLimitBurst=, systemd.socket(5)), at which the
+	// service manager gives the socket up.
+	MinIdleExit = 5 * time.Second
+)
+
+// Config says how to run. The zero value binds the default socket, with default
+// limits, cuts off at once what runs at a stop, and logs nothing.
+type Config struct {
+	// Socket is the path that was asked for, to bind where none is inherited.
+	// "": config.DefaultServeSocket.
+	Socket string
+	// Mode and Group are those of a bound socket. 0: activation.DefaultMode; "":
+	// as the kernel decides.
+	Mode  fs.FileMode
+	Group string
+
+	// Limits of the server; zero fields mean defaults.
+	Limits rpc.Limits
+
+	// DrainTimeout is how long calls that run at a stop may take to end. 0: they
+	// are cut off at once.
+	DrainTimeout time.Duration
+
+	// IdleExit is after how long without a connection a daemon with inherited
+	// sockets exits; the next connection starts it again. At least MinIdleExit,
+	// or 0: never. A daemon that bound its socket never does: nothing would
+	// start it.
+	IdleExit time.Duration
+
+	// Logger takes what is to be said; nil for silence.
+	Logger *logrus.Logger
+
+	// Version as clients see it.
+	Version string
+}
+
+// Validate reports the first value that can not be used, by the name of its
+// flag, as a config.ErrInvalid.
+func (c Config) Validate() error {
+	if c.DrainTimeout < 0 {
+		return config.Errorf("drain-timeout is %s, expected 0 or more", c.DrainTimeout)
+	}
+	if c.IdleExit != 0 && c.IdleExit < MinIdleExit {
+		return config.Errorf("idle-exit is %s, expected at least %s, or 0 for never: "+
+			"the service manager gives up a socket that starts its service too often", c.IdleExit, MinIdleExit)
+	}
+	if err := c.Limits.Validate(); err != nil {
+		return config.Errorf("%w", err)
+	}
+	return nil
+}

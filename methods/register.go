@@ -1,0 +1,76 @@
+package methods
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/marianned/marianned/rpc"
+)
+
+// Daemon is what the built-in methods report about and act on.
+type Daemon struct {
+	// Title names the service in the OpenRPC document. "": "marianned".
+	Title string
+	// Version of the service, as rpc.discover and daemon.status show it.
+	Version string
+	// Started is when the process began to serve.
+	Started time.Time
+
+	// Server is the one that serves the methods. Its exported fields must be set
+	// before the first call.
+	Server *rpc.Server
+
+	// Config returns what daemon.config answers: a value that encodes as a JSON
+	// object. nil: the limits alone. It may run on several goroutines at once.
+	Config func() any
+
+	// Stop ends the service: gracefully, or at once. It must not wait for that,
+	// and is called once the caller of daemon.shutdown has been answered, though
+	// the answer may not have left yet: rpc.Server.Shutdown sends it, also with
+	// a context that has ended. nil: there is no daemon.shutdown.
+	Stop func(graceful bool)
+
+	registry *rpc.Methods
+}
+
+// Names of the built-in methods.
+const (
+	pingName     = "rpc.ping"
+	echoName     = "rpc.echo"
+	discoverName = "rpc.discover"
+	cancelName   = "rpc.cancel" // rpc.Server's own
+
+	healthName   = "daemon.health"
+	readyName    = "daemon.ready"
+	statusName   = "daemon.status"
+	configName   = "daemon.config"
+	monitorName  = "daemon.monitor.stream"
+	shutdownName = "daemon.shutdown"
+)
+
+// Register adds the built-in methods to registry, which is d.Server's. It fails
+// for a name that is taken; some methods may be registered then.
+func Register(registry *rpc.Methods, d Daemon) error {
+	d.registry = registry
+	if d.Title == "" {
+		d.Title = "marianned"
+	}
+	list := []*rpc.Method{
+		ping(), echo(), d.discover(),
+		d.health(), d.ready(), d.status(), d.config(), d.monitor(),
+	}
+	if d.Stop != nil {
+		list = append(list, d.shutdown())
+	}
+	for _, m := range list {
+		add := registry.Register
+		if strings.HasPrefix(m.Name, protocolPrefix) {
+			add = registry.RegisterExtension
+		}
+		if err := add(m); err != nil {
+			return fmt.Errorf("methods: %w", err)
+		}
+	}
+	return nil
+}
