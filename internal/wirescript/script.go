@@ -128,7 +128,7 @@ func (s *Script) parseHeader(key, value string) error {
 	case "limits":
 		for _, setting := range strings.Fields(value) {
 			flag, v, _ := strings.Cut(setting, "=")
-			if err := setLimit(&s.Limits, flag, v); err != nil {
+			if err := SetLimit(&s.Limits, flag, v); err != nil {
 				return err
 			}
 			s.Flags = append(s.Flags, "--"+setting)
@@ -139,7 +139,8 @@ func (s *Script) parseHeader(key, value string) error {
 	return nil
 }
 
-func setLimit(limits *rpc.Limits, flag, value string) error {
+// SetLimit sets a limit by the name of its flag of serve.
+func SetLimit(limits *rpc.Limits, flag, value string) error {
 	for _, l := range config.LimitSettings {
 		if l.Flag != flag {
 			continue
