@@ -47,10 +47,11 @@ type admission struct {
 	refusals    map[string]uint64
 }
 
-// guest is a connection in the waiting room. ready is called, outside the
+// guest is a connection on its way in, and its place until it leaves. ready is called, outside the
 // lock, once: with nil when it has a place, else with the refusal.
 type guest struct {
 	peer    *Peer
+	extra   bool // has a place beyond MaxConnections
 	ready   func(*Error)
 	element *list.Element
 }
@@ -184,7 +185,7 @@ func (a *admission) enter(g *guest) (served bool, refusal *Error, evicted *guest
 		a.serving++
 		a.overfull++
 		a.connections++
-		served = true
+		g.extra, served = true, true
 	} else {
 		g.element = a.room.PushBack(g)
 	}
@@ -234,14 +235,13 @@ func (a *admission) roomRefusal() *Error {
 }
 
 // leave gives a connection's place back. next is the guest that has it now.
-func (a *admission) leave(p *Peer) (next *guest) {
+func (a *admission) leave(g *guest) (next *guest) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.serving--
-	a.forgetLocked(p)
-	if a.overfull > 0 {
-		a.overfull-- // the place goes to one of those that passed through
-		return nil
+	a.forgetLocked(g.peer)
+	if g.extra {
+		a.overfull--
 	}
 	return a.nextGuestLocked()
 }

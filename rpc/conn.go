@@ -28,6 +28,7 @@ type conn struct {
 	nc     net.Conn
 	raw    syscall.RawConn // nil for a connection inside the process
 	peer   *Peer
+	guest  *guest // its place at the server
 	number uint64
 
 	// The reader's role.
@@ -78,9 +79,9 @@ var (
 	errIdle         = errors.New("idle for too long")
 )
 
-func newConn(srv *Server, nc net.Conn, peer *Peer, number uint64) *conn {
+func newConn(srv *Server, nc net.Conn, g *guest, number uint64) *conn {
 	c := &conn{
-		srv: srv, nc: nc, peer: peer, number: number,
+		srv: srv, nc: nc, peer: g.peer, guest: g, number: number,
 		closing: make(chan struct{}),
 		room:    make(chan struct{}, 1),
 		active:  time.Now(),

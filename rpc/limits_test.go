@@ -374,6 +374,31 @@ func TestRootPassesThroughTheWaitingRoom(t *testing.T) {
 	})
 }
 
+func TestAFreePlaceGoesToWhoWaitsAndNotToRoot(t *testing.T) {
+	gatesInBubble(t, Limits{MaxConnections: 1}, func(t *testing.T, srv *Server, _ *gate, l *memoryListener) {
+		first := l.dial(7)
+		synctest.Wait()
+		waiting := newPipeClient(t, l.dial(8))
+		synctest.Wait()
+		root := newPipeClient(t, l.dial(0))
+		root.send(`{"jsonrpc":"2.0","method":"echo","id":1}`)
+		root.line()
+		_ = first.Close()
+		waiting.send(`{"jsonrpc":"2.0","method":"echo","id":1}`)
+		require.Contains(t, waiting.line(), `"id":1`)
+		require.Equal(t, 2, srv.Stats().Connections)
+		_ = root.Close() // its place was none of the one
+		synctest.Wait()
+		l.dial(9)
+		synctest.Wait()
+		require.Equal(t, 1, srv.Stats().Waiting)
+		_ = waiting.Close()
+		synctest.Wait()
+		require.Equal(t, 0, srv.Stats().Waiting)
+		require.Equal(t, 1, srv.Stats().Connections)
+	})
+}
+
 func TestTheOldestGuestLeavesAFullWaitingRoom(t *testing.T) {
 	gatesInBubble(t, Limits{MaxConnections: 1}, func(t *testing.T, srv *Server, _ *gate, l *memoryListener) {
 		l.dial(7)

@@ -211,7 +211,8 @@ func (s *Server) accepted(nc net.Conn) {
 		_ = nc.Close()
 		return
 	}
-	g := &guest{peer: peer, ready: func(refusal *Error) { s.admitted(nc, peer, refusal) }}
+	g := &guest{peer: peer}
+	g.ready = func(refusal *Error) { s.admitted(nc, g, refusal) }
 	served, refusal, evicted := s.adm.enter(g)
 	if evicted != nil {
 		evicted.ready(s.adm.roomRefusal())
@@ -232,18 +233,18 @@ func (s *Server) accepted(nc net.Conn) {
 }
 
 // admitted is the end of a connection's way in.
-func (s *Server) admitted(nc net.Conn, peer *Peer, refusal *Error) {
+func (s *Server) admitted(nc net.Conn, g *guest, refusal *Error) {
 	if refusal != nil {
-		s.refuseConn(nc, peer, refusal)
+		s.refuseConn(nc, g.peer, refusal)
 		return
 	}
 	s.mu.Lock()
 	s.lastConn++
-	c := newConn(s, nc, peer, s.lastConn)
+	c := newConn(s, nc, g, s.lastConn)
 	s.conns[c] = struct{}{}
 	draining, closed := s.draining, s.closed
 	s.mu.Unlock()
-	s.emitConn(EventConnectionOpened, peer)
+	s.emitConn(EventConnectionOpened, g.peer)
 	if closed {
 		c.abort(ErrServerClosed)
 	} else if draining {
@@ -272,7 +273,7 @@ func (s *Server) connLeft(c *conn) {
 	s.idleSince = time.Now()
 	s.mu.Unlock()
 	s.emitConn(EventConnectionClosed, c.peer)
-	if next := s.adm.leave(c.peer); next != nil {
+	if next := s.adm.leave(c.guest); next != nil {
 		next.ready(nil)
 	}
 	s.mu.Lock()
