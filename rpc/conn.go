@@ -51,6 +51,7 @@ type conn struct {
 	out      output
 	ready    []*Stream // have something to write
 	writing  bool
+	flushing bool      // a goroutine is about to write
 	active   time.Time // last output
 	readDone bool      // nothing more will be read
 	gone     bool      // the peer takes nothing any more

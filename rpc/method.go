@@ -18,7 +18,8 @@ type RawMessage = json.RawMessage
 // ServeRPC may run on several goroutines at once. It returns the result: nil
 // (the client reads null), a RawMessage that is sent as it is, or a value that
 // encodes as JSON; or an error, see Error. The context ends at the call's
-// timeout, when the client cancels it, and when the server gives up draining.
+// timeout, when the client cancels it, when the server gives up draining, and
+// once the handler has returned and its reply is queued.
 // The reply of a call that was cancelled or timed out is sent at once, and what
 // its handler returns later is dropped; its slot stays taken until then.
 //

@@ -51,11 +51,17 @@ func (c *conn) flush() {
 // not wait for the peer.
 func (c *conn) flushSoon() {
 	c.mu.Lock()
-	writing := c.writing
-	c.mu.Unlock()
-	if !writing {
-		go c.flush()
+	defer c.mu.Unlock()
+	if c.writing || c.flushing {
+		return
 	}
+	c.flushing = true
+	go func() {
+		c.mu.Lock()
+		c.flushing = false
+		c.mu.Unlock()
+		c.flush()
+	}()
 }
 
 // flushAsReader is flush by the reader, which may lose its role meanwhile.
