@@ -19,7 +19,8 @@ type call struct {
 	conn    *conn
 	method  *Method
 	req     Request
-	id      []byte // raw; nil for a notification
+	id      []byte // raw; nil for a notification. A copy: who cancels may read it late
+	idSpace [24]byte
 	number  uint64 // of the server's requests, for logs
 	started time.Time
 	timeout time.Duration // 0: none

@@ -31,19 +31,24 @@ func Dial(ctx context.Context, path string) (*Client, error) {
 		defer cancel()
 	}
 	var d net.Dialer
+	var full error
 	for pause := dialPauseMin; ; pause = min(2*pause, dialPauseMax) {
 		nc, err := d.DialContext(ctx, "unix", path)
 		if err == nil {
 			return NewClient(nc, ClientOptions{}), nil
 		}
-		if !errors.Is(err, syscall.EAGAIN) {
-			return nil, fmt.Errorf("rpc: %w", err)
+		if errors.Is(err, syscall.EAGAIN) {
+			full = err
+			select {
+			case <-time.After(pause):
+				continue
+			case <-ctx.Done():
+			}
 		}
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
-			return nil, fmt.Errorf("rpc: the backlog of %s stayed full: %w", path, errors.Join(ctx.Err(), err))
+		if full != nil && ctx.Err() != nil {
+			return nil, fmt.Errorf("rpc: the backlog of %s stayed full: %w", path, errors.Join(ctx.Err(), full))
 		}
+		return nil, fmt.Errorf("rpc: %w", err)
 	}
 }
 

@@ -32,12 +32,14 @@ func (c *conn) handle(rd *reader, env envelope, b *batch) error {
 	}
 	cl := &call{
 		conn:    c,
-		id:      env.id,
 		number:  c.srv.requests.Add(1),
 		started: rd.frames.now,
 		batch:   b,
 		method:  c.srv.lookup(env.method),
 		req:     Request{Params: env.params, Notification: env.id == nil, Peer: c.peer},
+	}
+	if env.id != nil {
+		cl.id = append(cl.idSpace[:0], env.id...)
 	}
 	cl.req.call = cl
 	if cl.method == nil {
@@ -207,7 +209,6 @@ func (c *conn) own(rd *reader, cl *call) {
 	case rd.frames.last > sharedFrame:
 		cl.buf = rd.frames.detach()
 	default:
-		cl.id = bytes.Clone(cl.id)
 		cl.req.Params = bytes.Clone(cl.req.Params)
 	}
 }
@@ -215,6 +216,11 @@ func (c *conn) own(rd *reader, cl *call) {
 // chain makes a call that will run on a goroutine of its own wait for the one
 // before it: calls start in the order they came.
 func (c *conn) chain(rd *reader, cl *call) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if cl.answered { // meanwhile, by the end of a drain, say: it will not begin
+		return
+	}
 	cl.previous, cl.begins = rd.previous, make(chan struct{})
 	rd.previous = cl.begins
 }
