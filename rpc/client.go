@@ -36,6 +36,7 @@ type Client struct {
 
 	// turn is held by the goroutine that writes a frame.
 	turn chan struct{}
+	deaf chan struct{} // closed with notice set, for good: the server reads no more
 	done chan struct{} // closed with err set
 
 	mu      sync.Mutex
@@ -44,7 +45,9 @@ type Client struct {
 	lastID  uint64
 	waiting map[uint64]*pending
 	batches []*clientBatch // sent and not answered, the oldest first
+	served  bool           // the server has answered a call, or sent an event
 	notice  *Error         // an error reply that belonged to no call
+	before  uint64         // the last id when notice came
 	err     error          // why the connection has ended
 }
 
@@ -52,40 +55,21 @@ type Client struct {
 type pending struct {
 	reply  chan clientReply // of capacity 1; gets one reply, or the end of the connection
 	stream *ClientStream
+	size   int // of its message, in bytes; 0 before it is sent
 }
 
 // clientReply is a result or an error.
 type clientReply struct {
-	result RawMessage
-	err    error // *Error, or why the connection has ended
+	result   RawMessage
+	err      error    // *Error, or why the connection has ended
+	executed Executed // of err; "" where err itself says it
 }
-
-// CallError is the failure of a call.
-type CallError struct {
-	Method string
-	// Executed says whether the call may have had an effect.
-	Executed Executed
-	// Err is an *Error of the server's, the context's error, or why the
-	// connection has ended.
-	Err error
-}
-
-// Error returns the method, the cause, and whether the call was executed.
-func (e *CallError) Error() string {
-	state := map[Executed]string{
-		ExecutedNo: "it was not executed", ExecutedYes: "it was executed", ExecutedUnknown: "it may have been executed",
-	}[e.Executed]
-	return fmt.Sprintf("call %s: %v; %s", e.Method, e.Err, state)
-}
-
-// Unwrap returns Err.
-func (e *CallError) Unwrap() error { return e.Err }
 
 // NewClient returns a client that owns nc: Close closes it.
 func NewClient(nc net.Conn, opts ClientOptions) *Client {
 	c := &Client{
 		nc: nc, max: opts.MaxMessageBytes,
-		turn: make(chan struct{}, 1), done: make(chan struct{}),
+		turn: make(chan struct{}, 1), deaf: make(chan struct{}), done: make(chan struct{}),
 		waiting: make(map[uint64]*pending),
 	}
 	if c.max == 0 {
@@ -96,14 +80,14 @@ func NewClient(nc net.Conn, opts ClientOptions) *Client {
 }
 
 // Call calls method and decodes its result into what result points to, unless
-// that is nil. params encode as JSON; a RawMessage is sent as it is, and nil
-// sends none. Member names match by exact case.
+// that is nil. params encode as a JSON object or array; a RawMessage or []byte
+// is sent as it is, and nil sends none. Member names match by exact case.
 //
 // When ctx ends, Call returns at once, and the server is told to cancel. An
 // error is a *CallError, or says that params do not encode or that the result
 // does not decode.
 func (c *Client) Call(ctx context.Context, method string, params, result any) error {
-	raw, err := encodeParams(method, params)
+	raw, err := encodeParams(method, params, inCall)
 	if err != nil {
 		return err
 	}
@@ -111,7 +95,11 @@ func (c *Client) Call(ctx context.Context, method string, params, result any) er
 	if err != nil || result == nil {
 		return err
 	}
-	if err := json.Unmarshal(reply, result); err != nil {
+	return decodeResult(method, reply, result)
+}
+
+func decodeResult(method string, raw RawMessage, result any) error {
+	if err := json.Unmarshal(raw, result); err != nil {
 		return fmt.Errorf("rpc: the result of %s does not decode: %w", method, err)
 	}
 	return nil
@@ -120,36 +108,57 @@ func (c *Client) Call(ctx context.Context, method string, params, result any) er
 // CallRaw is Call with params and result as they stand on the wire. nil params
 // are not sent.
 func (c *Client) CallRaw(ctx context.Context, method string, params RawMessage) (RawMessage, error) {
-	raw, err := encodeParams(method, params)
+	raw, err := encodeParams(method, params, inCall)
 	if err != nil {
 		return nil, err
 	}
 	p := &pending{reply: make(chan clientReply, 1)}
-	id, err := c.enter(p)
-	if err == nil {
-		err = c.send(ctx, requestFrame(method, raw, id))
-	}
+	id, err := c.start(ctx, p, method, raw)
 	if err != nil {
+		return nil, err
+	}
+	return c.await(ctx, id, p, method)
+}
+
+// start registers a call and sends it.
+func (c *Client) start(ctx context.Context, p *pending, method string, params RawMessage) (id uint64, err error) {
+	if id, err = c.enter(p); err != nil {
+		return 0, sendError(method, err)
+	}
+	frame := requestFrame(method, params, id)
+	c.mu.Lock()
+	p.size = len(frame) - 1
+	c.mu.Unlock()
+	if err := c.send(ctx, frame); err != nil {
 		c.leave(id)
-		return nil, c.sendError(method, err)
+		return 0, sendError(method, err)
 	}
+	return id, nil
+}
+
+// await waits for the reply to a call. One that is there counts, even if ctx
+// has ended meanwhile.
+func (c *Client) await(ctx context.Context, id uint64, p *pending, method string) (RawMessage, error) {
+	var r clientReply
 	select {
-	case r := <-p.reply:
-		return r.result, callFailure(method, r.err)
+	case r = <-p.reply:
 	case <-ctx.Done():
-		c.cancel(id)
-		return nil, &CallError{method, ExecutedUnknown, ctx.Err()}
+		if c.cancel(id) {
+			return nil, &CallError{method, ExecutedUnknown, ctx.Err()}
+		}
+		r = <-p.reply // is delivered by who took the call out of waiting
 	}
+	return r.result, callFailure(method, r)
 }
 
 // Notify sends a notification: nothing comes back, whatever becomes of it.
 func (c *Client) Notify(ctx context.Context, method string, params any) error {
-	raw, err := encodeParams(method, params)
+	raw, err := encodeParams(method, params, inCall)
 	if err != nil {
 		return err
 	}
 	if err := c.send(ctx, requestFrame(method, raw, 0)); err != nil {
-		return c.sendError(method, err)
+		return sendError(method, err)
 	}
 	return nil
 }
@@ -201,123 +210,24 @@ func (c *Client) leave(id uint64) {
 const cancelTimeout = time.Second
 
 // cancel gives a call up and tells the server, without making the caller wait.
-func (c *Client) cancel(id uint64) {
+// It reports whether the call was still waiting.
+func (c *Client) cancel(id uint64) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.waiting[id] == nil || c.closing {
-		return
+	if c.waiting[id] == nil {
+		return false
 	}
 	delete(c.waiting, id)
+	if c.closing {
+		return true
+	}
 	c.cancels.Go(func() {
 		ctx, stop := context.WithTimeout(context.Background(), cancelTimeout)
 		defer stop()
 		params := strconv.AppendUint([]byte(`{"id":`), id, 10)
 		_ = c.send(ctx, requestFrame(cancelMethod, append(params, '}'), 0)) // the call has been given up anyway
 	})
-}
-
-// unsent is a failure before any byte of a frame was written.
-type unsent struct{ cause error }
-
-func (e *unsent) Error() string { return e.cause.Error() }
-func (e *unsent) Unwrap() error { return e.cause }
-
-// send writes one frame. When ctx ends in the middle of it the connection is of
-// no use any more, and is closed.
-func (c *Client) send(ctx context.Context, frame []byte) error {
-	if err := ctx.Err(); err != nil {
-		return &unsent{err}
-	}
-	select {
-	case c.turn <- struct{}{}:
-	case <-c.done:
-		return &unsent{c.Err()}
-	case <-ctx.Done():
-		return &unsent{ctx.Err()}
-	}
-	defer func() { <-c.turn }()
-	stopped := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		_ = c.nc.SetWriteDeadline(time.Unix(1, 0)) // fails only where the connection has ended
-		close(stopped)
-	})
-	n, err := c.nc.Write(frame)
-	if !stop() {
-		<-stopped
-		if dlErr := c.nc.SetWriteDeadline(time.Time{}); err == nil && dlErr != nil {
-			c.fail(dlErr)
-		}
-	}
-	if err == nil {
-		return nil
-	}
-	cause := err
-	if ctx.Err() != nil {
-		cause = ctx.Err()
-		if n > 0 {
-			c.fail(fmt.Errorf("rpc: a message was cut off: %w", cause))
-		}
-	} else {
-		c.readOn(err)
-		if ended := c.Err(); ended != nil {
-			cause = ended
-		}
-	}
-	if n == 0 {
-		return &unsent{cause}
-	}
-	return cause
-}
-
-// readOn waits, after a failed write, for what the server said before it closed
-// the connection: the reason for it.
-func (c *Client) readOn(err error) {
-	_ = c.nc.SetReadDeadline(time.Now().Add(cancelTimeout))
-	<-c.done
-	c.fail(err)
-}
-
-// sendError makes the CallError of a call that was not sent whole.
-func (c *Client) sendError(method string, err error) error {
-	var u *unsent
-	if errors.As(err, &u) {
-		return &CallError{method, ExecutedNo, u.cause}
-	}
-	return &CallError{method, ExecutedUnknown, err}
-}
-
-// callFailure makes the CallError of a reply.
-func callFailure(method string, err error) error {
-	if err == nil {
-		return nil
-	}
-	return &CallError{method, executedBy(err), err}
-}
-
-// executedBy tells from a reply whether its call was executed.
-func executedBy(err error) Executed {
-	var e *Error
-	if !errors.As(err, &e) {
-		return ExecutedUnknown
-	}
-	var data ErrorData
-	switch d := e.Data.(type) {
-	case *ErrorData:
-		data = *d
-	case RawMessage:
-		_ = json.Unmarshal(d, &data) // an application's data may be anything
-	}
-	switch data.Executed {
-	case ExecutedNo, ExecutedYes, ExecutedUnknown:
-		return data.Executed
-	}
-	switch e.Code {
-	case CodeParseError, CodeInvalidRequest, CodeMethodNotFound, CodeInvalidParams, CodeNotAuthorized:
-		return ExecutedNo
-	case CodeInternalError:
-		return ExecutedUnknown
-	}
-	return ExecutedYes
+	return true
 }
 
 // fail ends the connection; the first reason counts.
@@ -331,13 +241,16 @@ func (c *Client) fail(reason error) {
 		reason = c.notice
 	}
 	c.err = reason
-	waiting := c.waiting
+	ended := make(map[*pending]clientReply, len(c.waiting))
+	for _, p := range c.waiting {
+		ended[p] = clientReply{err: reason, executed: c.executedAtEndLocked(reason, p.size)}
+	}
 	c.waiting, c.batches = nil, nil
 	close(c.done)
 	c.mu.Unlock()
 	_ = c.nc.Close() // the kernel releases the socket whatever it says
-	for _, p := range waiting {
-		p.end(clientReply{err: reason})
+	for p, r := range ended {
+		p.end(r)
 	}
 }
 
@@ -383,39 +296,4 @@ func readLine(r *bufio.Reader, limit int) ([]byte, error) {
 			return nil, err
 		}
 	}
-}
-
-// requestFrame returns the frame of a call, or of a notification if id is 0.
-func requestFrame(method string, params RawMessage, id uint64) []byte {
-	b := append(appendRequest(make([]byte, 0, 64+len(method)+len(params)), method, params, id), '\n')
-	return b
-}
-
-func appendRequest(b []byte, method string, params RawMessage, id uint64) []byte {
-	b = appendString(append(b, `{"jsonrpc":"2.0","method":`...), method)
-	if params != nil {
-		b = append(append(b, `,"params":`...), params...)
-	}
-	if id != 0 {
-		b = strconv.AppendUint(append(b, `,"id":`...), id, 10)
-	}
-	return append(b, '}')
-}
-
-// encodeParams returns params as one line of JSON; nil for none.
-func encodeParams(method string, params any) (RawMessage, error) {
-	if params == nil {
-		return nil, nil
-	}
-	if raw, ok := params.(RawMessage); ok && raw == nil {
-		return nil, nil
-	}
-	raw, err := encodeResult(params)
-	if err == nil {
-		raw, err = validJSON(raw)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("rpc: the params of %s do not encode: %w", method, err)
-	}
-	return raw, nil
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"strconv"
 	"syscall"
 	"time"
 )
@@ -51,5 +50,3 @@ func Dial(ctx context.Context, path string) (*Client, error) {
 		return nil, fmt.Errorf("rpc: %w", err)
 	}
 }
-
-func formatID(id uint64) string { return strconv.FormatUint(id, 10) }

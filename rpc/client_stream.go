@@ -3,6 +3,7 @@ package rpc
 import (
 	"context"
 	"io"
+	"strconv"
 	"sync"
 
 	"github.com/go-json-experiment/json"
@@ -16,12 +17,15 @@ type StreamEvent struct {
 	Lost int
 }
 
-// clientStreamQueue is how many events wait for Next, after which the oldest is
+// clientStreamQueue is how many events wait for Next, and the largest message is
+// how many bytes their params may have together. Beyond either the oldest are
 // dropped: a stream that nobody reads must not stop the replies to other calls.
 const clientStreamQueue = 1024
 
-// ClientStream is a call of a streaming method. Next must not be called from
-// two goroutines at once.
+// ClientStream is a call of a streaming method. Its events wait for Next in a
+// queue of 1,024, and of MaxMessageBytes together; beyond that the oldest are
+// dropped, and counted in Lost of the next. Next must not be called from two
+// goroutines at once.
 type ClientStream struct {
 	client *Client
 	method string
@@ -30,6 +34,7 @@ type ClientStream struct {
 
 	mu     sync.Mutex
 	events []StreamEvent
+	bytes  int // of the params of events
 	lost   int
 	ended  bool
 	result RawMessage
@@ -40,17 +45,13 @@ type ClientStream struct {
 // Stream calls a streaming method. The stream ends with its reply, with ctx, or
 // with Close.
 func (c *Client) Stream(ctx context.Context, method string, params any) (*ClientStream, error) {
-	raw, err := encodeParams(method, params)
+	raw, err := encodeParams(method, params, inCall)
 	if err != nil {
 		return nil, err
 	}
 	s := &ClientStream{client: c, method: method, news: make(chan struct{}, 1)}
-	if s.id, err = c.enter(&pending{stream: s}); err != nil {
-		return nil, c.sendError(method, err)
-	}
-	if err := c.send(ctx, requestFrame(method, raw, s.id)); err != nil {
-		c.leave(s.id)
-		return nil, c.sendError(method, err)
+	if s.id, err = c.start(ctx, &pending{stream: s}, method, raw); err != nil {
+		return nil, err
 	}
 	s.mu.Lock()
 	s.stop = context.AfterFunc(ctx, func() { s.giveUp(ctx.Err()) })
@@ -68,8 +69,7 @@ func (s *ClientStream) Next(ctx context.Context) (StreamEvent, error) {
 	for {
 		s.mu.Lock()
 		if len(s.events) > 0 {
-			e := s.events[0]
-			s.events = s.events[1:]
+			e := s.popLocked()
 			e.Lost += s.lost
 			s.lost = 0
 			s.mu.Unlock()
@@ -120,7 +120,7 @@ func (s *ClientStream) finish(r clientReply) {
 	if s.ended {
 		return
 	}
-	s.ended, s.result, s.err = true, r.result, callFailure(s.method, r.err)
+	s.ended, s.result, s.err = true, r.result, callFailure(s.method, r)
 	s.wake()
 }
 
@@ -141,12 +141,21 @@ func (s *ClientStream) add(e StreamEvent) {
 	if s.ended {
 		return
 	}
-	if len(s.events) == clientStreamQueue {
-		s.lost += 1 + s.events[0].Lost
-		s.events = append(s.events[:0], s.events[1:]...)
+	for len(s.events) > 0 && (len(s.events) == clientStreamQueue || s.bytes+len(e.Params) > s.client.max) {
+		s.lost += 1 + s.popLocked().Lost
 	}
 	s.events = append(s.events, e)
+	s.bytes += len(e.Params)
 	s.wake()
+}
+
+// popLocked takes the oldest event out of the queue.
+func (s *ClientStream) popLocked() StreamEvent {
+	e := s.events[0]
+	s.events[0] = StreamEvent{} // the array may live on
+	s.events = s.events[1:]
+	s.bytes -= len(e.Params)
+	return e
 }
 
 // takeInEvent hands an event to its stream. A server that does not name the
@@ -156,21 +165,34 @@ func (c *Client) takeInEvent(in incoming) {
 		Subscription RawMessage `json:"subscription"`
 		Lost         int        `json:"lost"`
 	}
-	_ = json.Unmarshal(in.Params, &p) // an event without them is one of an older server
+	_ = json.Unmarshal(in.params, &p, lenient) // an event without them is one of an older server
 	c.mu.Lock()
+	c.served = true
 	var stream *ClientStream
-	streams := 0
-	for id, w := range c.waiting {
-		if w.stream == nil {
-			continue
+	if p.Subscription != nil {
+		id, err := strconv.ParseUint(string(p.Subscription), 10, 64)
+		if call := c.waiting[id]; err == nil && call != nil {
+			stream = call.stream
 		}
-		streams++
-		if p.Subscription == nil || string(p.Subscription) == formatID(id) {
-			stream = w.stream
-		}
+	} else {
+		stream = c.onlyStreamLocked()
 	}
 	c.mu.Unlock()
-	if stream != nil && (p.Subscription != nil || streams == 1) {
-		stream.add(StreamEvent{Method: in.Method, Params: in.Params, Lost: p.Lost})
+	if stream != nil {
+		stream.add(StreamEvent{Method: in.method, Params: in.params, Lost: max(p.Lost, 0)})
 	}
+}
+
+// onlyStreamLocked returns the stream of a connection that has one.
+func (c *Client) onlyStreamLocked() (only *ClientStream) {
+	for _, call := range c.waiting {
+		if call.stream == nil {
+			continue
+		}
+		if only != nil {
+			return nil
+		}
+		only = call.stream
+	}
+	return only
 }
