@@ -23,7 +23,7 @@ func (d *Daemon) config() *rpc.Method {
 			}
 			return struct {
 				Limits rpc.RawMessage `json:"limits"`
-			}{Limits(d.Server.Limits)}, nil
+			}{Limits(d.Server.CurrentLimits())}, nil
 		}),
 	}
 }

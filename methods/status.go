@@ -104,6 +104,7 @@ type status struct {
 	Waiting          int            `json:"waiting"`
 	Queued           int            `json:"queued"`
 	Streams          int            `json:"streams"`
+	BufferedBytes    int            `json:"buffered_bytes"`
 	TotalConnections uint64         `json:"total_connections"`
 	TotalRequests    uint64         `json:"total_requests"`
 	Refusals         rpc.RawMessage `json:"refusals"`
@@ -117,7 +118,7 @@ func (d *Daemon) status() *rpc.Method {
 		ParamsSchema: noParams,
 		ResultSchema: rpc.RawMessage(`{"type":"object",
 			"required":["pid","version","uptime_seconds","memory_usage_mb","shutting_down","running_jobs","total_jobs_active",
-				"connections","waiting","queued","streams","total_connections","total_requests","refusals","limits"],
+				"connections","waiting","queued","streams","buffered_bytes","total_connections","total_requests","refusals","limits"],
 			"properties":{
 				"pid":{"type":"integer"},
 				"version":{"type":"string"},
@@ -128,8 +129,9 @@ func (d *Daemon) status() *rpc.Method {
 				"total_jobs_active":{"type":"integer","description":"calls that run or are queued, and streams"},
 				"connections":{"type":"integer","description":"connections served now"},
 				"waiting":{"type":"integer","description":"connections accepted that wait for a place"},
-				"queued":{"type":"integer","description":"calls that wait for a slot"},
+				"queued":{"type":"integer","description":"calls that wait for a slot, or for their method"},
 				"streams":{"type":"integer","description":"open streams"},
+				"buffered_bytes":{"type":"integer","description":"input and output held for clients"},
 				"total_connections":{"type":"integer","description":"connections that got a place, since the start"},
 				"total_requests":{"type":"integer","description":"calls and notifications, since the start"},
 				"refusals":{"type":"object","additionalProperties":{"type":"integer"},"description":"connections and calls refused since the start, by reason"},
@@ -151,10 +153,11 @@ func (d *Daemon) status() *rpc.Method {
 				Waiting:          stats.Waiting,
 				Queued:           stats.Queued,
 				Streams:          stats.Streams,
+				BufferedBytes:    stats.BufferedBytes,
 				TotalConnections: stats.TotalConnections,
 				TotalRequests:    stats.TotalRequests,
 				Refusals:         refusals,
-				Limits:           Limits(d.Server.Limits),
+				Limits:           Limits(d.Server.CurrentLimits()),
 			}, nil
 		}),
 	}

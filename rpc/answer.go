@@ -3,39 +3,69 @@ package rpc
 import (
 	"bytes"
 	"slices"
+	"sync/atomic"
 	"time"
 )
 
 // batch collects the replies to the items of one batch; guarded by conn.mu. It
 // is in flight, with all its ids, until the array is written.
 type batch struct {
+	conn *conn
 	left int      // items without an outcome
 	ids  [][]byte // of items that were started
 	out  []byte   // the array so far, without its end
+
+	// The items stand in buf, or in a copy of charged bytes, until users, the
+	// reader and the handlers, are none.
+	buf     *buffer
+	charged int
+	users   atomic.Int32
 }
 
 // beginBatch takes in a frame that is an array. Its items are started one by
 // one by the reader, like single calls.
-func (c *conn) beginBatch(rd *reader, frame []byte) {
-	frame = bytes.Clone(frame) // outlives the read buffer
-	items, count, serr := splitArray(frame[skipSpace(frame, 0):], c.srv.adm.limits.MaxBatch)
-	if serr != nil {
-		c.refuse(nil, nil, Errorf(CodeParseError, "the message is no JSON: %s", serr))
-		return
+func (c *conn) beginBatch(rd *reader, frame []byte) error {
+	b := &batch{conn: c}
+	b.users.Store(1)
+	if len(frame) > sharedFrame {
+		b.buf = c.detach(rd)
+	} else {
+		frame = bytes.Clone(frame)
+		b.charged = len(frame)
+		c.charge(b.charged)
 	}
-	if count == 0 {
-		c.refuse(nil, nil, Errorf(CodeInvalidRequest, "invalid request: the batch is empty"))
-		return
+	items, count, serr := splitArray(frame[skipSpace(frame, 0):], c.limits().MaxBatch)
+	var refusal *Error
+	switch {
+	case serr != nil:
+		refusal = Errorf(CodeParseError, "the message is no JSON: %s", serr)
+	case count == 0:
+		refusal = Errorf(CodeInvalidRequest, "invalid request: the batch is empty")
+	default:
+		refusal = c.srv.adm.checkBatch(count)
 	}
-	if refusal := c.srv.adm.checkBatch(count); refusal != nil {
-		c.refuse(nil, nil, refusal)
-		return
+	if refusal != nil {
+		c.refuse(rd, nil, nil, refusal)
+		b.release()
+		return nil
 	}
-	b := &batch{left: count}
+	b.left = count
 	c.mu.Lock()
 	c.batches = append(c.batches, b)
 	c.mu.Unlock()
 	rd.batch, rd.items = b, items
+	return nil
+}
+
+// release ends one use of the items.
+func (b *batch) release() {
+	if b.users.Add(-1) > 0 {
+		return
+	}
+	b.buf.free()
+	if b.charged > 0 {
+		b.conn.giveBack(grant{bytes: b.charged})
+	}
 }
 
 // abandonBatch gives up n items of a connection that has ended.
@@ -45,10 +75,12 @@ func (c *conn) abandonBatch(b *batch, n int) {
 		c.forgetBatchLocked(b)
 	}
 	c.settle()
+	b.release()
 }
 
 func (c *conn) forgetBatchLocked(b *batch) {
 	c.batches = slices.DeleteFunc(c.batches, func(x *batch) bool { return x == b })
+	c.unchargeOutput(len(b.out))
 }
 
 // answer is the outcome of a registered call: raw, or wire if that is not nil.
@@ -58,9 +90,8 @@ func (c *conn) forgetBatchLocked(b *batch) {
 func (c *conn) answer(cl *call, raw RawMessage, wire *Error, owner *buffer) (first bool) {
 	var frame []byte // of an error
 	if cl.id != nil {
-		limit := c.srv.adm.limits.MaxMessageBytes
-		if wire == nil && len(raw)+len(cl.id)+replyOverhead > limit {
-			wire = c.srv.adm.replyTooLarge(ExecutedYes)
+		if wire == nil {
+			wire = c.checkReply(cl, raw, owner)
 		}
 		if wire != nil {
 			frame = c.bounded(cl.id, wire)
@@ -95,15 +126,9 @@ func (c *conn) answer(cl *call, raw RawMessage, wire *Error, owner *buffer) (fir
 	case frame != nil:
 		c.out.put(frame, newline)
 		c.out.places++
-	case len(raw) <= copyLimit:
-		c.out.put(replyHead, cl.id, replyResult, raw, replyEnd)
-		c.out.places++
 	default:
-		c.out.put(replyHead, cl.id, replyResult)
-		c.out.putLarge(raw, owner)
-		c.out.put(replyEnd)
+		owner = c.out.putResult(cl.id, raw, owner)
 		c.out.places++
-		owner = nil
 	}
 	c.settle()
 	owner.free()
@@ -111,21 +136,102 @@ func (c *conn) answer(cl *call, raw RawMessage, wire *Error, owner *buffer) (fir
 	return true
 }
 
+// checkReply says what is wrong with a result as a reply.
+func (c *conn) checkReply(cl *call, raw RawMessage, owner *buffer) *Error {
+	if len(raw)+len(cl.id)+replyOverhead > c.limits().MaxMessageBytes {
+		return c.srv.adm.replyTooLarge(ExecutedYes)
+	}
+	if (owner == nil || owner.conn == nil) && !c.srv.adm.mayReply(c, len(raw)) {
+		return c.srv.adm.replyBeyondShare()
+	}
+	return nil
+}
+
+// reply is the outcome of a call that nobody but the reader knows.
+func (c *conn) reply(rd *reader, cl *call, raw RawMessage, wire *Error) {
+	owner := cl.buf
+	if cl.id != nil {
+		if wire == nil {
+			wire = c.checkReply(cl, raw, owner)
+		}
+		switch {
+		case wire != nil:
+			c.append(rd, c.bounded(cl.id, wire), newline)
+		case len(raw) <= copyLimit:
+			c.append(rd, replyHead, cl.id, replyResult, raw, replyEnd)
+		default:
+			c.mu.Lock()
+			if !c.gone && !c.closed {
+				c.taken.Add(1)
+				owner = c.out.putResult(cl.id, raw, owner)
+				c.out.places++
+			}
+			c.mu.Unlock()
+			rd.dirty = true
+			rd.backlog += len(raw)
+		}
+	}
+	owner.free()
+	c.observe(cl, cl.started, wire)
+}
+
+// append puts one frame of parts among the reader's replies.
+func (c *conn) append(rd *reader, parts ...[]byte) {
+	size := 0
+	for _, p := range parts {
+		size += len(p)
+	}
+	if rd.out != nil && rd.used+size > len(rd.out.b) {
+		c.mu.Lock()
+		c.handOverLocked(rd)
+		c.mu.Unlock()
+		rd.dirty = true
+	}
+	if rd.out == nil {
+		rd.out = newBuffer(max(size, min(rd.backlog, copyLimit)))
+	}
+	b := rd.out.b[rd.used:rd.used]
+	for _, p := range parts {
+		b = append(b, p...)
+	}
+	rd.used += size
+	rd.backlog += size
+	rd.places++
+}
+
+// handOverLocked moves the reader's replies to the connection's output.
+func (c *conn) handOverLocked(rd *reader) {
+	if rd.out == nil {
+		return
+	}
+	if c.gone || c.closed {
+		rd.out.free()
+	} else {
+		c.out.putBuffer(rd.out, rd.used)
+		c.out.places += rd.places
+		c.taken.Add(int32(rd.places))
+	}
+	rd.out, rd.used, rd.places = nil, 0, 0
+}
+
 var newline = []byte{'\n'}
 
 // batchOutcomeLocked takes in the outcome of one item; frame is nil for a
 // notification. The caller's place is given back, or kept for the array.
 func (c *conn) batchOutcomeLocked(b *batch, id, frame []byte) {
-	limit := c.srv.adm.limits.MaxMessageBytes
+	limit := c.limits().MaxMessageBytes
 	if frame != nil {
 		if len(b.out)+len(frame)+2 > limit {
 			frame = errorReply(id, c.srv.adm.replyTooLarge(ExecutedYes))
+		} else if !c.srv.adm.mayReply(c, len(frame)) {
+			frame = errorReply(id, c.srv.adm.replyBeyondShare())
 		}
 		sep := byte(',')
 		if len(b.out) == 0 {
 			sep = '['
 		}
 		b.out = append(append(b.out, sep), frame...)
+		c.chargeOutput(len(frame) + 1)
 	}
 	b.left--
 	if b.left > 0 {
@@ -146,57 +252,54 @@ func (c *conn) batchOutcomeLocked(b *batch, id, frame []byte) {
 }
 
 // refuse answers what never became a call.
-func (c *conn) refuse(b *batch, id []byte, wire *Error) {
-	c.put(b, id, c.bounded(id, wire))
+func (c *conn) refuse(rd *reader, b *batch, id []byte, wire *Error) {
+	c.put(rd, b, id, c.bounded(id, wire))
 	c.observeRefusal("", wire)
 }
 
 // reject answers a call that was not registered, unless it is a notification:
 // that never gets a reply.
-func (c *conn) reject(cl *call, wire *Error) {
+func (c *conn) reject(rd *reader, cl *call, wire *Error) {
 	if cl.id == nil {
-		c.skip(cl.batch)
+		c.skip(rd, cl.batch)
 	} else {
-		c.put(cl.batch, cl.id, c.bounded(cl.id, wire))
+		c.put(rd, cl.batch, cl.id, c.bounded(cl.id, wire))
 	}
 	c.observeRefusal(cl.req.Method, wire)
 }
 
-func (c *conn) rejectEnvelope(env envelope, b *batch, wire *Error) {
+func (c *conn) rejectEnvelope(rd *reader, env *envelope, b *batch, wire *Error) {
 	if env.id == nil {
-		c.skip(b)
+		c.skip(rd, b)
 		return
 	}
-	c.put(b, env.id, c.bounded(env.id, wire))
+	c.put(rd, b, env.id, c.bounded(env.id, wire))
 }
 
 // put queues a frame that belongs to no registered call.
-func (c *conn) put(b *batch, id, frame []byte) {
-	c.mu.Lock()
-	c.inFlight++
-	switch {
-	case b != nil:
-		c.batchOutcomeLocked(b, id, frame)
-	case c.gone || c.closed:
-		c.freePlacesLocked(1)
-	default:
-		c.out.put(frame, newline)
-		c.out.places++
+func (c *conn) put(rd *reader, b *batch, id, frame []byte) {
+	if b == nil {
+		c.append(rd, frame, newline)
+		return
 	}
+	c.mu.Lock()
+	c.taken.Add(1)
+	c.batchOutcomeLocked(b, id, frame)
 	c.settle()
+	rd.dirty = true
 }
 
 // skip is the outcome of an item that gets no reply.
-func (c *conn) skip(b *batch) {
+func (c *conn) skip(rd *reader, b *batch) {
 	if b != nil {
-		c.put(b, nil, nil)
+		c.put(rd, b, nil, nil)
 	}
 }
 
 // bounded returns the frame of an error. An id that leaves no room for it is
 // not repeated.
 func (c *conn) bounded(id []byte, wire *Error) []byte {
-	limit := c.srv.adm.limits.MaxMessageBytes
+	limit := c.limits().MaxMessageBytes
 	frame := errorReply(id, wire)
 	if len(frame) > limit {
 		tooLarge := c.srv.adm.replyTooLarge(executedBy(wire))

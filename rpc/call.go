@@ -6,121 +6,43 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
-	"sync"
 	"time"
 )
 
 // call is one request from its envelope to its reply.
 //
-// Its handler runs on one goroutine; its reply may come from there, from its
-// timer, from a cancel, or from the end of a drain. Whoever sets answered
-// first, under conn.mu, replies; the others drop what they have.
+// Its handler runs on one goroutine. While that is the reader's, and nobody has
+// taken the reading over, nobody else knows the call, and once it has ended the
+// reader uses it for the next one. Once it is registered,
+// its reply may also come from its timer, from a cancel, or from the end of a
+// drain. Whoever sets answered first, under conn.mu, replies; the others drop
+// what they have.
 type call struct {
-	conn    *conn
+	*callContext
 	method  *Method
-	req     Request
-	id      []byte // raw; nil for a notification. A copy: who cancels may read it late
-	idSpace [24]byte
-	number  uint64 // of the server's requests, for logs
-	started time.Time
-	timeout time.Duration // 0: none
-	batch   *batch        // that collects the reply; nil for a single call
-	buf     *buffer       // that params stand in, if it is the call's own
-	stream  *Stream       // for streaming methods
-
-	place place // guarded by admission.mu
+	id      []byte  // raw; nil for a notification. In the read buffer until the call is registered
+	silent  bool    // a notification
+	batch   *batch  // that collects the reply; nil for a single call
+	buf     *buffer // that params stand in, if it is the call's own
+	charged int     // bytes of params that are a copy
+	stream  *Stream // for streaming methods
+	place   place
 
 	// For calls that run on a goroutine of their own: previous is closed when
 	// the call before has begun, begins when this one has.
 	previous <-chan struct{}
 	begins   chan struct{}
 
-	// Guarded by conn.mu.
-	begun    bool // is past its queue
-	answered bool
-	timer    *time.Timer
-
-	ctx callContext
+	// registered is set, and read, by who has the reader's role; the rest is
+	// guarded by conn.mu.
+	registered bool
+	begun      bool // is past its queue
+	answered   bool
+	timer      *time.Timer
 }
 
 // endsWithPeer reports whether the call is pointless without its client.
 func (c *call) endsWithPeer() bool { return c.stream != nil || c.method.CancelOnDisconnect }
-
-// requestID returns the name of the call in logs.
-func (c *call) requestID() string { return fmt.Sprintf("%s-%d", c.conn.srv.bootID, c.number) }
-
-// callContext makes what a context costs only for handlers that use it: most
-// never ask whether they should stop, and need neither channel nor timer.
-type callContext struct {
-	mu     sync.Mutex
-	real   context.Context // made on first use
-	cancel context.CancelCauseFunc
-	stop   context.CancelFunc
-	ended  error // cause; set once
-}
-
-// Deadline, Done, Err and Value make a call the context of its handler.
-func (c *call) Deadline() (time.Time, bool) {
-	if c.timeout == 0 {
-		return time.Time{}, false
-	}
-	return c.started.Add(c.timeout), true
-}
-
-func (c *call) Done() <-chan struct{} { return c.realContext().Done() }
-
-func (c *call) Err() error {
-	c.ctx.mu.Lock()
-	real := c.ctx.real
-	if real == nil && c.ctx.ended == nil {
-		c.ctx.mu.Unlock()
-		return nil
-	}
-	c.ctx.mu.Unlock()
-	return c.realContext().Err()
-}
-
-func (c *call) Value(key any) any {
-	if key == (requestKey{}) {
-		return &c.req
-	}
-	// The real context must answer: package context finds its own kind of
-	// parent by a value.
-	return c.realContext().Value(key)
-}
-
-func (c *call) realContext() context.Context {
-	x := &c.ctx
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if x.real == nil {
-		x.real, x.cancel = context.WithCancelCause(context.Background())
-		if deadline, ok := c.Deadline(); ok {
-			x.real, x.stop = context.WithDeadline(x.real, deadline)
-		}
-		if x.ended != nil {
-			x.cancel(x.ended)
-		}
-	}
-	return x.real
-}
-
-// end ends the handler's context. The first cause stays.
-func (c *call) end(cause error) {
-	x := &c.ctx
-	x.mu.Lock()
-	if x.ended == nil {
-		x.ended = cause
-	}
-	cancel, stop := x.cancel, x.stop
-	x.mu.Unlock()
-	if cancel != nil {
-		cancel(cause) // runs functions of the handler's: not under the lock
-	}
-	if stop != nil {
-		stop()
-	}
-}
 
 // errPanic is a handler's panic, with its stack, on its way to the log.
 type errPanic struct {
@@ -132,66 +54,111 @@ func (e *errPanic) Error() string { return fmt.Sprintf("panic: %v", e.value) }
 
 var errGoexit = errors.New("the handler ended its goroutine (runtime.Goexit)")
 
-// execute runs the handler, gives the slot back and queues the reply, which is
-// not written yet. A panic ends here; after runtime.Goexit the deferred calls
-// of the callers still run.
-func (c *call) execute() {
-	var result any
-	err := errGoexit
+// run runs the handler and returns its outcome. A panic ends here; after
+// runtime.Goexit the deferred calls of the callers still run.
+func (c *call) run() (raw RawMessage, wire *Error) {
 	defer func() {
-		if err == errGoexit {
-			if v := recover(); v != nil {
-				err = &errPanic{v, debug.Stack()}
-			}
+		if v := recover(); v != nil {
+			raw, wire = nil, c.wireError(&errPanic{v, debug.Stack()})
 		}
-		c.finish(result, err)
 	}()
-	result, err = c.invoke()
+	result, err := c.invoke()
+	if err == nil && !c.silent {
+		raw, err = c.encode(result)
+	}
+	if err != nil {
+		raw, wire = nil, c.wireError(err)
+	}
+	return raw, wire
 }
 
 func (c *call) invoke() (any, error) {
 	if c.stream != nil {
-		return c.method.Stream(c, &c.req, c.stream)
+		return c.method.Stream(c.callContext, &c.req, c.stream)
 	}
-	return c.method.Handler.ServeRPC(c, &c.req)
+	return c.method.Handler.ServeRPC(c.callContext, &c.req)
 }
 
-// finish is the end of the handler.
-func (c *call) finish(result any, err error) {
-	var raw RawMessage
-	if err == nil && c.id != nil {
-		raw, err = c.encode(result)
-	}
-	var wire *Error
-	if err != nil {
-		wire = c.wireError(err)
-	}
+// finish is the end of the handler of a registered call: it gives the slot back
+// and queues the reply, which is not written yet.
+func (c *call) finish(raw RawMessage, wire *Error) {
 	c.release()
+	c.complete(raw, wire)
+}
+
+func (c *call) complete(raw RawMessage, wire *Error) {
 	c.conn.answer(c, raw, wire, c.buf)
+	c.letGo()
 	c.end(context.Canceled) // frees what the handler hung on its context
+}
+
+// letGo gives back what held the params of a registered call.
+func (c *call) letGo() {
+	if c.charged > 0 {
+		c.conn.giveBack(grant{bytes: c.charged})
+		c.charged = 0
+	}
+	if c.batch != nil && c.registered {
+		c.batch.release()
+	}
+}
+
+// discard frees what a call holds whose handler will not run.
+func (c *call) discard() {
+	c.letGo()
+	c.buf.free()
+	c.buf = nil
 }
 
 // release gives back what admission gave.
 func (c *call) release() {
-	adm := c.conn.srv.adm
-	if c.stream != nil {
-		adm.closeStream()
-	} else if next := adm.release(c); next != nil {
+	if next := c.releaseTo(); next != nil {
 		next.start()
 	}
 }
 
+// releaseTo is release for a caller that runs next, a call that has a slot now.
+func (c *call) releaseTo() (next *call) {
+	adm := c.conn.srv.adm
+	if c.stream != nil {
+		adm.closeStream()
+		return nil
+	}
+	return adm.release(c)
+}
+
 // start runs a call on a goroutine of its own: one that waited for its slot, or
-// a stream.
+// a stream. The goroutine goes on with the call that its slot passes to: where
+// many wait, a goroutine for each would cost more than the calls.
 func (c *call) start() {
 	go func() {
-		defer c.conn.flush()
-		if c.conn.begin(c) {
-			c.execute()
-		} else {
-			c.release()
+		for next := c; next != nil; {
+			next = next.runAlone()
 		}
 	}()
+}
+
+// runAlone runs a call outside the reader and returns the one that has its slot
+// now.
+func (c *call) runAlone() (next *call) {
+	if !c.conn.begin(c) {
+		next = c.releaseTo()
+		c.discard()
+		return next
+	}
+	returned := false
+	defer func() {
+		if !returned { // the handler ended this goroutine
+			c.finish(nil, c.wireError(errGoexit))
+			c.conn.flush()
+		}
+	}()
+	raw, wire := c.run()
+	returned = true
+	next = c.releaseTo()
+	c.complete(raw, wire)
+	c.conn.flushWithoutWaiting() // a slow reader must not hold up next
+	return next
 }
 
 func (c *call) encode(result any) (RawMessage, error) {
@@ -202,7 +169,7 @@ func (c *call) encode(result any) (RawMessage, error) {
 	if sameMemory(raw, c.req.Params) {
 		return raw, nil // checked when it came in
 	}
-	if n := c.conn.srv.adm.limits.MaxMessageBytes; len(raw) > n {
+	if n := c.conn.limits().MaxMessageBytes; len(raw) > n {
 		return nil, c.conn.srv.adm.replyTooLarge(ExecutedYes)
 	}
 	if raw, err = validJSON(raw); err != nil {

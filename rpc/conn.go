@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -16,13 +17,15 @@ import (
 
 // conn is one connection.
 //
-//	reader:  fill -> frames.next -> parse -> handle -> execute (or queue) -> answer
+//	reader:  fill -> frames.next -> parse -> handle -> runHere (or queue) -> reply
 //	writer:  answer, Stream.Send -> output -> flush
 //
-// One goroutine at a time has the reader's role and owns what is listed under
-// it; see reading for how the role changes hands. One goroutine at a time
-// writes: the one that set writing. Everything else is under mu, which is never
-// held during I/O or while a handler runs.
+// One goroutine at a time has the reader's role and owns rd; see reading for
+// how the role changes hands. A call that the reader runs itself and that ends
+// before another takes the reading over is known to nobody else: no lock is
+// taken for it, and its reply waits in rd until the reader has nothing more to
+// do. One goroutine at a time writes: the one that set writing. Everything else
+// is under mu, which is never held during I/O or while a handler runs.
 type conn struct {
 	srv    *Server
 	nc     net.Conn
@@ -31,23 +34,37 @@ type conn struct {
 	guest  *guest // its place at the server
 	number uint64
 
-	// The reader's role.
 	reading  reading
 	rd       *reader
 	forking  sync.Mutex // held while the role is taken over
 	observed uint64     // by the sweeper, which alone uses it
+	onRead   func(fd uintptr) bool
+
+	// The writer's role.
+	onWrite func(fd uintptr) bool
+	writes  pendingWrite
 
 	// finishing is set when the server wants the reading to end: what has been
-	// sent so far is still read and answered.
+	// sent so far is still read and answered. aborted is set when it was closed
+	// with all that runs on it.
 	finishing atomic.Bool
+	aborted   atomic.Bool
 	closing   chan struct{} // closed with closed
+	room      chan struct{} // of capacity 1: something was given back
+
+	// taken is how many places of MaxInFlightPerConnection are taken, without
+	// those of reader.places. It changes under mu.
+	taken atomic.Int32
+	// held is what the connection holds of the ledger beside large buffers for
+	// input, in bytes.
+	held atomic.Int64
+	// unread is the part of it that is output, in bytes.
+	unread atomic.Int64
 
 	mu       sync.Mutex
-	calls    []*call  // unanswered, with and without an id
+	calls    []*call  // unanswered, with and without an id, but for the reader's own
 	batches  []*batch // not yet answered
 	streams  int      // handlers of streaming methods
-	inFlight int      // places of MaxInFlightPerConnection taken
-	room     chan struct{}
 	out      output
 	ready    []*Stream // have something to write
 	writing  bool
@@ -55,11 +72,13 @@ type conn struct {
 	active   time.Time // last output
 	readDone bool      // nothing more will be read
 	gone     bool      // the peer takes nothing any more
+	cut      bool      // the server gave up draining
+	cause    error     // why it was aborted
 	closed   bool
 	left     bool // the place at the server is given back
 }
 
-// reader is the state of reading.
+// reader is the state of reading. It belongs to who has the reader's role.
 type reader struct {
 	frames   frameReader
 	deadline time.Time // that is set on the connection
@@ -71,6 +90,19 @@ type reader struct {
 
 	running  *call           // handler that runs on this goroutine
 	previous <-chan struct{} // closed when the last call that got a goroutine has begun
+
+	// out[:used] are replies that the connection's output does not have yet.
+	out     *buffer
+	used    int
+	backlog int  // bytes put there since the last flush, in all
+	dirty   bool // something else was put there that nobody writes
+	// places of MaxInFlightPerConnection are taken by what is in out.
+	places int
+
+	sequence uint64        // of the last call, for its request id
+	counted  uint64        // the last that is in the server's count
+	contexts []callContext // not yet used
+	spare    *call         // may be used again
 }
 
 var (
@@ -78,6 +110,8 @@ var (
 	errTooLarge     = errors.New("message too large")
 	errFrameTimeout = errors.New("message not complete in time")
 	errIdle         = errors.New("idle for too long")
+	errNoMemory     = errors.New("no memory for a large message in time")
+	errDraining     = errors.New("the server drains")
 )
 
 func newConn(srv *Server, nc net.Conn, g *guest, number uint64) *conn {
@@ -89,19 +123,30 @@ func newConn(srv *Server, nc net.Conn, g *guest, number uint64) *conn {
 	}
 	if sc, ok := nc.(*net.UnixConn); ok {
 		c.raw, _ = sc.SyscallConn() // fails for a closed connection: the first read says so
+		c.onRead, c.onWrite = c.readReady, c.writeReady
 	}
-	c.rd = &reader{frames: frameReader{max: srv.adm.limits.MaxMessageBytes, now: c.active}}
+	c.rd = &reader{frames: frameReader{now: c.active}}
 	return c
 }
+
+func (c *conn) limits() *Limits { return c.srv.adm.limits.Load() }
 
 func (c *conn) log() *logrus.Entry {
 	return c.srv.logger().WithFields(logrus.Fields{"conn": c.number, "uid": c.peer.UID, "pid": c.peer.PID})
 }
 
+// callsATurn is how many calls a reader handles before it lets others have
+// their turn at the processor: a client that sends without a pause must not
+// delay all others by what fits in its buffer.
+const callsATurn = 32
+
 // run reads until the connection ends or the role is taken over.
 func (c *conn) run() {
 	rd := c.rd
 	for {
+		if rd.sequence%callsATurn == callsATurn-1 {
+			runtime.Gosched()
+		}
 		if err := c.step(rd); err == errTakenOver {
 			c.letGo(rd)
 			return
@@ -114,29 +159,35 @@ func (c *conn) run() {
 
 // step handles one item of a batch or one frame.
 func (c *conn) step(rd *reader) error {
-	if err := c.waitForRoom(rd); err != nil {
-		return err
+	if !c.hasRoom(rd) {
+		if err := c.waitForRoom(rd); err != nil {
+			return err
+		}
 	}
+	var env envelope
 	if len(rd.items) > 0 {
 		item := rd.items[0]
 		rd.items = rd.items[1:]
-		env, _ := parseEnvelope(item) // its syntax was checked with the batch
-		return c.handle(rd, env, rd.batch)
+		_ = parseEnvelope(item, &env) // its syntax was checked with the batch
+		b := rd.batch
+		if len(rd.items) == 0 {
+			rd.batch, rd.items = nil, nil
+			defer b.release()
+		}
+		return c.handle(rd, &env, b)
 	}
 	frame, err := c.nextFrame(rd)
 	if err != nil {
 		return err
 	}
 	if frame[skipSpace(frame, 0)] == '[' {
-		c.beginBatch(rd, frame)
+		return c.beginBatch(rd, frame)
+	}
+	if serr := parseEnvelope(frame, &env); serr != nil {
+		c.refuse(rd, nil, nil, Errorf(CodeParseError, "the message is no JSON: %s", serr))
 		return nil
 	}
-	env, serr := parseEnvelope(frame)
-	if serr != nil {
-		c.refuse(nil, nil, Errorf(CodeParseError, "the message is no JSON: %s", serr))
-		return nil
-	}
-	return c.handle(rd, env, nil)
+	return c.handle(rd, &env, nil)
 }
 
 // nextFrame returns the next frame. Before it waits for input it writes the
@@ -150,7 +201,7 @@ func (c *conn) nextFrame(rd *reader) ([]byte, error) {
 		if !more {
 			return frame, nil
 		}
-		if err := c.flushAsReader(); err != nil {
+		if err := c.flushAsReader(rd); err != nil {
 			return nil, err
 		}
 		if err := c.fill(rd); err != nil {
@@ -161,8 +212,13 @@ func (c *conn) nextFrame(rd *reader) ([]byte, error) {
 
 // fill waits for input.
 func (c *conn) fill(rd *reader) error {
+	c.count(rd)
+	rd.contexts = nil
+	rd.frames.max = c.limits().MaxMessageBytes
 	if !rd.frames.partial() {
 		rd.frames.release()
+	} else if err := c.makeSpace(rd); err != nil {
+		return err
 	}
 	for passed := false; ; passed = true {
 		if err := c.armRead(rd, passed); err != nil {
@@ -182,11 +238,105 @@ func (c *conn) fill(rd *reader) error {
 	}
 }
 
+// count adds the reader's calls to those of the server.
+func (c *conn) count(rd *reader) {
+	if rd.sequence != rd.counted {
+		c.srv.requests.Add(rd.sequence - rd.counted)
+		rd.counted = rd.sequence
+	}
+}
+
+// makeSpace gets a larger buffer where an incomplete frame needs one.
+func (c *conn) makeSpace(rd *reader) error {
+	size := rd.frames.wanted()
+	if size == 0 {
+		return nil
+	}
+	if size <= freelyTaken {
+		c.charge(size)
+		rd.frames.grow(newBuffer(size)).bill(c, grant{bytes: size})
+		return nil
+	}
+	g, wait := c.srv.adm.reserve(c, size)
+	if wait != nil {
+		var err error
+		if g, err = c.awaitBytes(rd, wait); err != nil {
+			return err
+		}
+		if g.fromReserve {
+			size = rd.frames.largest()
+		}
+	}
+	c.held.Add(int64(g.bytes)) // its share of the account is taken already
+	rd.frames.grow(newBuffer(size)).bill(c, g)
+	return nil
+}
+
+// awaitBytes waits for a reservation. The frame's clock stands still meanwhile.
+func (c *conn) awaitBytes(rd *reader, wait *reservation) (grant, error) {
+	began := time.Now()
+	timeout := time.NewTimer(c.limits().QueueTimeout)
+	defer timeout.Stop()
+	poll := time.NewTicker(hangupPoll)
+	defer poll.Stop()
+	var err error
+	for err == nil {
+		select {
+		case g, ok := <-wait.granted:
+			if !ok {
+				return g, errDraining
+			}
+			rd.frames.started = rd.frames.started.Add(time.Since(began))
+			return g, nil
+		case <-timeout.C:
+			err = errNoMemory
+		case <-c.closing:
+			err = net.ErrClosed
+		case <-poll.C:
+			if c.hungUp() {
+				err = net.ErrClosed
+			}
+		}
+	}
+	if !c.srv.adm.withdrawReservation(wait) {
+		if g, ok := <-wait.granted; ok {
+			c.srv.adm.giveBack(c.guest.account, g)
+		}
+	}
+	return grant{}, err
+}
+
+// charge counts bytes that the connection holds from now on.
+func (c *conn) charge(n int) {
+	c.held.Add(int64(n))
+	c.srv.adm.ledger.add(c.guest.account, n)
+}
+
+// chargeOutput is charge for what waits to be written.
+func (c *conn) chargeOutput(n int) {
+	c.unread.Add(int64(n))
+	c.charge(n)
+}
+
+func (c *conn) unchargeOutput(n int) {
+	if n > 0 {
+		c.unread.Add(-int64(n))
+		c.giveBack(grant{bytes: n})
+	}
+}
+
+// giveBack is the end of what charge or a reservation began.
+func (c *conn) giveBack(g grant) {
+	c.held.Add(-int64(g.bytes))
+	c.srv.adm.giveBack(c.guest.account, g)
+	c.signalRoom()
+}
+
 // armRead sets the time at which waiting for input ends, or reports that it has
 // come; passed says that the time set before has. Setting a deadline costs more than a small call: one that is too early
 // stays, and is looked at again when it passes.
 func (c *conn) armRead(rd *reader, passed bool) error {
-	limits := &c.srv.adm.limits
+	limits := c.limits()
 	if rd.frames.partial() {
 		want := rd.frames.started.Add(limits.FrameTimeout)
 		if !want.After(time.Now()) {
@@ -198,7 +348,7 @@ func (c *conn) armRead(rd *reader, passed bool) error {
 		return nil // armed by an earlier wait
 	}
 	c.mu.Lock()
-	last, busy := c.active, c.inFlight > 0
+	last, busy := c.active, c.taken.Load() > 0
 	c.mu.Unlock()
 	now := time.Now()
 	if rd.frames.now.After(last) {
@@ -227,7 +377,7 @@ func (c *conn) read(rd *reader) (int, error) {
 	if c.raw == nil {
 		return c.nc.Read(rd.frames.space())
 	}
-	if err := c.raw.Read(c.readReady); err != nil {
+	if err := c.raw.Read(c.onRead); err != nil {
 		return 0, err
 	}
 	if rd.n == 0 && rd.err == nil {
@@ -259,17 +409,15 @@ func (c *conn) readReady(fd uintptr) bool {
 // still there: a full connection must notice that, too.
 const hangupPoll = 250 * time.Millisecond
 
-// waitForRoom waits while MaxInFlightPerConnection is reached.
+// waitForRoom waits until the connection may start another call.
 func (c *conn) waitForRoom(rd *reader) error {
-	if c.hasRoom() {
-		return nil
-	}
-	if err := c.flushAsReader(); err != nil {
+	if err := c.flushAsReader(rd); err != nil {
 		return err
 	}
+	c.count(rd)
 	poll := time.NewTicker(hangupPoll)
 	defer poll.Stop()
-	for !c.hasRoom() {
+	for !c.hasRoom(rd) {
 		select {
 		case <-c.room:
 		case <-c.closing:
@@ -283,10 +431,8 @@ func (c *conn) waitForRoom(rd *reader) error {
 	return nil
 }
 
-func (c *conn) hasRoom() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.srv.adm.hasRoom(c.inFlight)
+func (c *conn) hasRoom(rd *reader) bool {
+	return rd.backlog < gatherLimit && c.srv.adm.hasRoom(int(c.taken.Load())+rd.places, c.held.Load())
 }
 
 // hungUp reports whether the peer has closed its end for both directions. Its
@@ -316,20 +462,29 @@ func (c *conn) endReading(rd *reader, why error) {
 		// Only half of the connection may have ended: printf … | socat - UNIX:…
 		gone = c.hungUp() || (c.raw == nil && !c.finishing.Load())
 	case why == errTooLarge:
-		c.refuse(nil, nil, c.srv.adm.messageTooLarge())
+		c.refuse(rd, nil, nil, c.srv.adm.messageTooLarge())
 		c.closeRead()
 	case why == errFrameTimeout:
-		c.refuse(nil, nil, c.srv.adm.frameTimeout())
+		c.refuse(rd, nil, nil, c.srv.adm.frameTimeout())
+		c.closeRead()
+	case why == errNoMemory:
+		c.refuse(rd, nil, nil, c.srv.adm.bufferTimeout())
+		c.closeRead()
+	case why == errDraining:
+		c.refuse(rd, nil, nil, c.srv.adm.shuttingDown(ExecutedNo))
 		c.closeRead()
 	case why == errIdle:
 		c.log().Debug("closing: idle")
 	default:
 		gone = true
 	}
-	if rd.batch != nil && len(rd.items) > 0 { // its other items will never be started
+	if len(rd.items) > 0 { // will never be started
 		c.abandonBatch(rd.batch, len(rd.items))
+		rd.items = nil
 	}
+	c.count(rd)
 	c.mu.Lock()
+	c.handOverLocked(rd)
 	c.readDone = true
 	c.settle()
 	if gone {
@@ -386,14 +541,31 @@ func (c *conn) peerGone() {
 	}
 	c.settle()
 	for _, cl := range ending {
-		executed := ExecutedUnknown
-		if c.srv.adm.withdraw(cl) {
-			executed = ExecutedNo
-		}
-		refusal := c.srv.adm.cancelled(executed)
-		c.answer(cl, nil, refusal, nil)
-		cl.end(refusal)
+		c.endWithPeer(cl)
 	}
+}
+
+// endWithPeer ends a call that is pointless without its client.
+func (c *conn) endWithPeer(cl *call) {
+	executed := ExecutedUnknown
+	if c.withdraw(cl) {
+		executed = ExecutedNo
+	}
+	refusal := c.srv.adm.cancelled(executed)
+	c.answer(cl, nil, refusal, nil)
+	cl.end(refusal)
+}
+
+// withdraw takes a call out of the queue; false if it is not there any more.
+func (c *conn) withdraw(cl *call) bool {
+	withdrawn, next := c.srv.adm.withdraw(cl)
+	if next != nil {
+		next.start()
+	}
+	if withdrawn {
+		cl.discard()
+	}
+	return withdrawn
 }
 
 // discardLocked drops all output.
@@ -403,17 +575,21 @@ func (c *conn) discardLocked() {
 		if s.final != nil {
 			c.freePlacesLocked(1)
 		}
-		s.queue, s.final, s.ready = nil, nil, false
+		s.discardLocked()
 	}
 	c.ready = nil
+	c.unchargeOutput(c.out.charged)
 	c.out.free()
 }
 
 func (c *conn) freePlacesLocked(n int) {
-	if n == 0 {
-		return
+	if n > 0 {
+		c.taken.Add(-int32(n))
+		c.signalRoom()
 	}
-	c.inFlight -= n
+}
+
+func (c *conn) signalRoom() {
 	select {
 	case c.room <- struct{}{}:
 	default:
@@ -423,12 +599,12 @@ func (c *conn) freePlacesLocked(n int) {
 // settle is called with mu held, after every change that may have been the last
 // thing the connection waited for, and releases mu.
 func (c *conn) settle() {
-	drained := c.inFlight == 0 && c.out.empty() && len(c.ready) == 0 && !c.writing
+	drained := c.taken.Load() == 0 && c.out.empty() && len(c.ready) == 0 && !c.writing
 	closeNow := !c.closed && c.readDone && (c.gone || drained)
 	if closeNow {
 		c.closeLocked()
 	}
-	leaveNow := c.closed && c.readDone && c.inFlight == 0 && !c.writing && !c.left
+	leaveNow := c.closed && c.readDone && c.taken.Load() == 0 && !c.writing && !c.left
 	if leaveNow {
 		c.left = true
 	}
@@ -451,13 +627,20 @@ func (c *conn) closeLocked() {
 
 // abort closes the connection at once and ends every handler of it.
 func (c *conn) abort(cause error) {
+	c.aborted.Store(true)
 	c.mu.Lock()
+	c.cause = cause
 	c.closeLocked()
 	calls := append([]*call(nil), c.calls...)
 	c.settle()
 	for _, cl := range calls {
-		c.srv.adm.withdraw(cl)
-		c.answer(cl, nil, c.srv.adm.shuttingDown(ExecutedUnknown), nil)
-		cl.end(cause)
+		c.endAborted(cl, cause)
 	}
+	c.takeOver(c.reading.state.Load()) // what the reader runs must end, too
+}
+
+func (c *conn) endAborted(cl *call, cause error) {
+	c.withdraw(cl)
+	c.answer(cl, nil, c.srv.adm.shuttingDown(ExecutedUnknown), nil)
+	cl.end(cause)
 }

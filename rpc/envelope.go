@@ -25,9 +25,9 @@ const (
 	seenParams
 )
 
-// parseEnvelope reads one request object. A syntax error anywhere in b wins
-// over everything that is wrong with the request.
-func parseEnvelope(b []byte) (env envelope, err *syntaxError) {
+// parseEnvelope reads one request object into env, which is zero. A syntax
+// error anywhere in b wins over everything that is wrong with the request.
+func parseEnvelope(b []byte, env *envelope) *syntaxError {
 	i := skipSpace(b, 0)
 	if i >= len(b) || b[i] != '{' {
 		end, err := skipValue(b, i, 0)
@@ -35,48 +35,133 @@ func parseEnvelope(b []byte) (env envelope, err *syntaxError) {
 			err = trailing(b, end)
 		}
 		env.reject("the request is not an object")
-		return env, err
+		return err
 	}
+	var err *syntaxError
 	i = skipSpace(b, i+1)
 	seen := 0
 	if i < len(b) && b[i] == '}' {
 		i++
 	} else {
-		for {
-			var name []byte
-			if name, i, err = scanName(b, i); err != nil {
-				return env, err
+		for more := true; more; {
+			next := env.usual(b, i, &seen)
+			if next < 0 {
+				if next, err = env.any(b, i, &seen); err != nil {
+					return err
+				}
 			}
-			start := skipSpace(b, i)
-			if i, err = skipValue(b, start, 1); err != nil {
-				return env, err
-			}
-			env.member(unquote(name), b[start:i], &seen)
-			i = skipSpace(b, i)
-			if i >= len(b) {
-				return env, syntax(i, unexpectedEnd)
-			}
-			c := b[i]
-			i++
-			if c == '}' {
-				break
-			}
-			if c != ',' {
-				return env, syntax(i-1, "expected a comma or the end of the object")
+			if i, more, err = nextMember(b, next); err != nil {
+				return err
 			}
 		}
 	}
-	if err := trailing(b, i); err != nil {
-		return env, err
+	if i < len(b) {
+		if err := trailing(b, i); err != nil {
+			return err
+		}
 	}
+	if seen&(seenVersion|seenMethod) != seenVersion|seenMethod {
+		env.missing(seen)
+	}
+	return nil
+}
+
+func (env *envelope) missing(seen int) {
 	if seen&seenVersion == 0 {
 		env.reject(`"jsonrpc" is missing, expected "2.0"`)
 	}
 	if seen&seenMethod == 0 {
 		env.reject(`"method" is missing`)
 	}
-	return env, nil
 }
+
+// nextMember takes the comma or the closing brace behind a member.
+func nextMember(b []byte, i int) (next int, more bool, err *syntaxError) {
+	if i < len(b) && b[i] == ',' {
+		return i + 1, true, nil
+	}
+	if i = skipSpace(b, i); i >= len(b) {
+		return i, false, syntax(i, unexpectedEnd)
+	}
+	if b[i] != ',' && b[i] != '}' {
+		return i, false, syntax(i, "expected a comma or the end of the object")
+	}
+	return i + 1, b[i] == ',', nil
+}
+
+// any reads the member at b[i], whatever it is, and returns the index behind
+// it.
+func (env *envelope) any(b []byte, i int, seen *int) (int, *syntaxError) {
+	name, i, err := scanName(b, i)
+	if err != nil {
+		return i, err
+	}
+	start := skipSpace(b, i)
+	if i, err = skipValue(b, start, 1); err != nil {
+		return i, err
+	}
+	env.member(unquote(name), b[start:i], seen)
+	return i, nil
+}
+
+// usual is any for members as nearly every client writes them: one of the four,
+// for the first time, without white space or escapes in name and value. It
+// returns -1 for all others, and takes nothing in then.
+func (env *envelope) usual(b []byte, i int, seen *int) int {
+	rest := b[i:]
+	if len(rest) < len(`"id":1}`) {
+		return -1
+	}
+	switch {
+	case rest[1] == 'j' && *seen&seenVersion == 0 && len(rest) >= 15 && string(rest[:15]) == `"jsonrpc":"2.0"`:
+		*seen |= seenVersion
+		return i + 15
+
+	case rest[1] == 'm' && *seen&seenMethod == 0 && len(rest) >= 10 && string(rest[:10]) == `"method":"`:
+		end := 10
+		for end < len(rest) && plain[rest[end]] {
+			end++
+		}
+		if end == len(rest) || rest[end] != '"' {
+			return -1
+		}
+		*seen |= seenMethod
+		env.method = rest[10:end]
+		return i + end + 1
+
+	case rest[1] == 'i' && *seen&seenID == 0 && string(rest[:5]) == `"id":`:
+		end := 5
+		for end < len(rest) && '0' <= rest[end] && rest[end] <= '9' {
+			end++
+		}
+		// Numbers in another form, and those that end the text, are read with
+		// more care.
+		if end == 5 || end == len(rest) || rest[5] == '0' || (rest[end] != ',' && rest[end] != '}') {
+			return -1
+		}
+		*seen |= seenID
+		env.id = rest[5:end]
+		return i + end
+
+	case rest[1] == 'p' && *seen&seenParams == 0 && len(rest) >= 10 && string(rest[:10]) == `"params":{`:
+		end, err := skipValue(b, i+9, 1)
+		if err != nil {
+			return -1 // found once more, and reported
+		}
+		*seen |= seenParams
+		env.params = b[i+9 : end]
+		return end
+	}
+	return -1
+}
+
+// plain are the bytes of the names that methods usually have.
+var plain = func() (t [256]bool) {
+	for c := range t {
+		t[c] = 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '.' || c == '_' || c == '/' || c == '-'
+	}
+	return t
+}()
 
 func trailing(b []byte, i int) *syntaxError {
 	if i = skipSpace(b, i); i < len(b) {

@@ -95,6 +95,7 @@ const (
 	ReasonMaxConnectionsPerID = "max_connections_per_uid"
 	ReasonQueueTimeout        = "queue_timeout"
 	ReasonMaxBatch            = "max_batch"
+	ReasonMaxBufferedBytes    = "max_buffered_bytes"
 	ReasonMaxStreams          = "max_streams"
 	ReasonStreamQueue         = "stream_queue"
 	ReasonRequestTimeout      = "request_timeout"

@@ -26,7 +26,7 @@ type frameReader struct {
 	now     time.Time // when the last input came
 }
 
-// space returns where the next input goes.
+// space returns where the next input goes. It is empty where wanted is not 0.
 func (f *frameReader) space() []byte {
 	if f.buf == nil {
 		f.buf = newBuffer(0)
@@ -35,33 +35,38 @@ func (f *frameReader) space() []byte {
 	if f.r == f.w {
 		f.r, f.w, f.scanned = 0, 0, 0
 	}
-	if f.w == len(f.buf.b) {
-		f.move(f.grown())
-	}
 	return f.buf.b[f.w:min(len(f.buf.b), f.w+maxRead)]
 }
 
-// grown returns the size of buffer that an incomplete frame needs next.
-func (f *frameReader) grown() int {
-	if f.r > len(f.buf.b)/2 {
-		return len(f.buf.b) // what was handled leaves enough room
+// wanted returns the size of the buffer that an incomplete frame needs before
+// it can go on; 0 if there is room.
+func (f *frameReader) wanted() int {
+	if f.buf == nil || f.r == f.w || f.w < len(f.buf.b) {
+		return 0
 	}
-	return min(4*(len(f.buf.b)-bufferSlack), f.max+bufferSlack)
+	size := bufferSize(min(4*(len(f.buf.b)-bufferSlack), f.max+bufferSlack))
+	if f.r > len(f.buf.b)/2 || size <= len(f.buf.b) {
+		n := copy(f.buf.b, f.buf.b[f.r:f.w]) // what was handled makes room
+		f.r, f.w, f.scanned = 0, n, f.scanned-f.r
+		return 0
+	}
+	return size
 }
 
-// move takes the input to another buffer and frees the old one.
-func (f *frameReader) move(size int) {
-	old := f.buf
-	f.take(size)
-	old.free()
+// largest returns the size of the buffer that the largest frame needs.
+func (f *frameReader) largest() int { return bufferSize(f.max + bufferSlack) }
+
+// grow goes on in buf, which it returns.
+func (f *frameReader) grow(buf *buffer) *buffer {
+	f.moveTo(buf).free()
+	return buf
 }
 
-// take goes on in a new buffer with a copy of the input, and leaves the old
-// one to the caller.
-func (f *frameReader) take(size int) *buffer {
-	old := f.buf
-	f.buf = newBuffer(max(size, f.w-f.r))
-	n := copy(f.buf.b, old.b[f.r:f.w])
+// moveTo goes on in buf, with a copy of the input, and leaves the old buffer to
+// the caller.
+func (f *frameReader) moveTo(buf *buffer) (old *buffer) {
+	old, f.buf = f.buf, buf
+	n := copy(buf.b, old.b[f.r:f.w])
 	f.r, f.w, f.scanned = 0, n, f.scanned-f.r
 	return old
 }
@@ -106,24 +111,20 @@ func (f *frameReader) partial() bool { return f.r < f.w }
 // detach hands over the buffer that holds the last frame; what follows the
 // frame is copied.
 func (f *frameReader) detach() *buffer {
-	old := f.buf
 	if f.r == f.w {
+		old := f.buf
 		f.buf = nil
 		return old
 	}
-	return f.take(0)
+	return f.moveTo(newBuffer(f.w - f.r))
 }
 
 // fork returns a reader that goes on behind the last frame, with a copy of the
 // input. f keeps its buffer, for the handler that still runs on it.
-func (f *frameReader) fork() *frameReader {
+func (f *frameReader) fork() frameReader {
 	next := *f
-	if f.partial() {
-		next.take(0)
-	} else {
-		next.buf = nil
-	}
-	return &next
+	next.detach()
+	return next
 }
 
 // release frees the buffer.

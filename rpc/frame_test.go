@@ -13,6 +13,9 @@ import (
 // tooLarge ends it.
 func feed(f *frameReader, input []byte, n int) (frames []string, tooLarge bool) {
 	for len(input) > 0 {
+		if size := f.wanted(); size > 0 {
+			f.grow(newBuffer(size))
+		}
 		space := f.space()
 		k := copy(space[:min(n, len(space))], input)
 		f.filled(k, time.Unix(1, 0))

@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"time"
 )
@@ -17,68 +18,125 @@ func isCancel(method string) bool { return method == cancelMethod || method == c
 
 // handle starts one request, or refuses it. It returns errTakenOver if the
 // caller has lost the reader's role meanwhile.
-func (c *conn) handle(rd *reader, env envelope, b *batch) error {
-	if !c.claim(b, env.id) {
-		c.refuse(b, nil, c.srv.adm.duplicateID(env.id))
+func (c *conn) handle(rd *reader, env *envelope, b *batch) error {
+	if env.id != nil && !c.claim(b, env.id) {
+		c.refuse(rd, b, nil, c.srv.adm.duplicateID(env.id))
 		return nil
 	}
 	if env.invalid != "" {
-		c.refuse(b, env.id, Errorf(CodeInvalidRequest, "invalid request: %s", env.invalid))
+		c.refuse(rd, b, env.id, Errorf(CodeInvalidRequest, "invalid request: %s", env.invalid))
 		return nil
 	}
-	if isCancel(string(env.method)) {
-		c.handleCancel(env, b)
+	method := c.srv.lookup(env.method)
+	if method == nil && isCancel(string(env.method)) {
+		rd.sequence++
+		c.handleCancel(rd, env, b)
 		return nil
 	}
-	cl := &call{
-		conn:    c,
-		number:  c.srv.requests.Add(1),
-		started: rd.frames.now,
-		batch:   b,
-		method:  c.srv.lookup(env.method),
-		req:     Request{Params: env.params, Notification: env.id == nil, Peer: c.peer},
-	}
-	if env.id != nil {
-		cl.id = append(cl.idSpace[:0], env.id...)
-	}
-	cl.req.call = cl
-	if cl.method == nil {
+	cl := rd.newCall(c)
+	cl.id, cl.silent, cl.method, cl.batch = env.id, env.id == nil, method, b
+	cl.req.Params, cl.req.Notification = env.params, cl.silent
+	if method == nil {
 		cl.req.Method = string(env.method)
-		c.reject(cl, c.notFound(cl.req.Method))
+		c.reject(rd, cl, c.notFound(cl.req.Method))
 		return nil
 	}
-	cl.req.Method = cl.method.Name
+	cl.req.Method = method.Name
 	if refusal := c.check(cl); refusal != nil {
-		c.reject(cl, refusal)
-		return nil
-	}
-	if !c.register(cl) {
-		if cl.stream != nil {
-			c.srv.adm.closeStream()
-		}
-		c.skip(b)
+		c.reject(rd, cl, refusal)
 		return nil
 	}
 	if cl.stream != nil {
-		c.own(rd, cl)
-		c.chain(rd, cl)
-		cl.start()
-		return nil
+		return c.startStream(rd, cl)
 	}
 	started, refusal := c.srv.adm.admit(cl)
-	switch {
-	case refusal != nil:
-		c.answer(cl, nil, refusal, nil)
+	if refusal != nil {
+		c.reject(rd, cl, refusal)
 		return nil
-	case !started:
-		c.own(rd, cl)
-		c.chain(rd, cl)
-		if !c.srv.adm.enqueue(cl) {
-			c.armQueueTimeout(cl)
+	}
+	if !started {
+		return c.enqueue(rd, cl)
+	}
+	switch {
+	case b != nil:
+		if !c.register(cl) {
+			cl.release()
+			c.skip(rd, b)
 			return nil
 		}
-	case b == nil && rd.frames.last > sharedFrame:
+	case method.CancelOnDisconnect && c.ended():
+		cl.release()
+		return nil
+	case rd.frames.last > sharedFrame:
 		c.own(rd, cl)
+	}
+	return c.runHere(rd, cl)
+}
+
+// ended reports whether nobody is there to read replies.
+func (c *conn) ended() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.gone || c.closed
+}
+
+// maxContexts is how many contexts are made by one allocation while a client
+// sends many calls at once.
+const maxContexts = 16
+
+// newCall returns a call with a context that was never used.
+func (rd *reader) newCall(c *conn) *call {
+	if len(rd.contexts) == 0 {
+		n := 1
+		if rd.places > 0 { // not the first of what was read at once
+			n = min(2*rd.places, maxContexts)
+		}
+		rd.contexts = make([]callContext, n)
+	}
+	ctx := &rd.contexts[0]
+	rd.contexts = rd.contexts[1:]
+	rd.sequence++
+	ctx.conn, ctx.number, ctx.started = c, rd.sequence, rd.frames.now
+	ctx.req.Peer, ctx.req.call = c.peer, ctx
+	cl := rd.spare
+	if cl == nil {
+		cl = new(call)
+	}
+	rd.spare = nil
+	cl.callContext = ctx
+	return cl
+}
+
+// startStream starts a streaming call on a goroutine of its own.
+func (c *conn) startStream(rd *reader, cl *call) error {
+	c.own(rd, cl)
+	if !c.register(cl) {
+		c.srv.adm.closeStream()
+		cl.discard()
+		return nil
+	}
+	c.chain(rd, cl)
+	cl.start()
+	return nil
+}
+
+// enqueue lets a call wait for its slot, or its method.
+func (c *conn) enqueue(rd *reader, cl *call) error {
+	c.own(rd, cl)
+	if !c.register(cl) {
+		if next := c.srv.adm.abandon(cl); next != nil {
+			next.start()
+		}
+		cl.discard()
+		c.skip(rd, cl.batch)
+		return nil
+	}
+	if cl.place.gate != nil || cl.method.MaxConcurrent == 0 {
+		c.chain(rd, cl)
+	}
+	if !c.srv.adm.enqueue(cl) {
+		c.armQueueTimeout(cl)
+		return nil
 	}
 	return c.runHere(rd, cl)
 }
@@ -104,7 +162,7 @@ func (c *conn) check(cl *call) *Error {
 	}
 	cl.timeout = m.Timeout
 	if cl.timeout == 0 && m.Stream == nil {
-		cl.timeout = c.srv.adm.limits.RequestTimeout
+		cl.timeout = c.limits().RequestTimeout
 	}
 	if m.Stream != nil {
 		return c.checkStream(cl)
@@ -156,8 +214,8 @@ func (c *conn) denied(cl *call, err error) *Error {
 // will be the only one. The id of a batch's item is taken until the array of
 // replies is complete. Only the reader adds ids: none comes in between.
 func (c *conn) claim(b *batch, id []byte) bool {
-	if id == nil {
-		return true
+	if b == nil && c.taken.Load() == 0 {
+		return true // nothing is in flight
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -170,20 +228,29 @@ func (c *conn) claim(b *batch, id []byte) bool {
 	return true
 }
 
-// register makes a call one that is in flight. Where the peer has gone, a call
-// that would end with it is not begun.
+// register makes a call known to all as one that is in flight. Where the peer
+// has gone, a call that would end with it is not begun.
 func (c *conn) register(cl *call) bool {
+	cl.id = bytes.Clone(cl.id) // who cancels may read it late
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if (c.gone || c.closed) && cl.endsWithPeer() {
 		return false
 	}
+	c.addLocked(cl)
+	return true
+}
+
+func (c *conn) addLocked(cl *call) {
+	cl.registered = true
+	if cl.batch != nil {
+		cl.batch.users.Add(1)
+	}
 	c.calls = append(c.calls, cl)
-	c.inFlight++
+	c.taken.Add(1)
 	if cl.stream != nil {
 		c.streams++
 	}
-	return true
 }
 
 func (c *conn) inFlightLocked(id []byte) bool {
@@ -207,9 +274,26 @@ func (c *conn) own(rd *reader, cl *call) {
 	switch {
 	case cl.batch != nil: // has its own copy
 	case rd.frames.last > sharedFrame:
-		cl.buf = rd.frames.detach()
+		cl.buf = c.detach(rd)
 	default:
 		cl.req.Params = bytes.Clone(cl.req.Params)
+		cl.charged = len(cl.req.Params)
+		c.charge(cl.charged)
+	}
+}
+
+// detach takes the buffer of the last frame from the reader.
+func (c *conn) detach(rd *reader) *buffer {
+	old := rd.frames.detach()
+	c.billRest(&rd.frames)
+	return old
+}
+
+// billRest charges the buffer that what follows a frame was copied to.
+func (c *conn) billRest(f *frameReader) {
+	if f.buf != nil && f.buf.conn == nil && len(f.buf.b) > smallestBuffer+bufferSlack {
+		c.charge(len(f.buf.b))
+		f.buf.bill(c, grant{bytes: len(f.buf.b)})
 	}
 }
 
@@ -239,41 +323,65 @@ func (c *conn) runHere(rd *reader, cl *call) error {
 	if cl.begins != nil {
 		rd.previous = cl.previous
 	}
-	if !cl.method.Control {
+	if cl.method.Control {
+		c.count(rd) // it may be the one that tells the count
+	} else if rd.previous != nil {
 		rd.awaitPrevious()
 	}
 	rd.running = cl
 	busy := c.reading.enter()
 	c.srv.sweeper.busy()
+	if c.aborted.Load() { // perhaps before anybody could see this call
+		cl.end(ErrServerClosed)
+	}
 	returned := false
 	defer func() {
-		if !returned { // the handler ends this goroutine: another must go on
-			if c.afterHandler(rd, busy) == nil {
+		if !returned { // the handler ended this goroutine: another must go on
+			if c.finishHere(rd, cl, busy, nil, cl.wireError(errGoexit)) == nil {
 				go c.run()
 			} else {
 				c.letGo(rd)
 			}
 		}
 	}()
-	cl.execute()
+	raw, wire := cl.run()
 	returned = true
-	return c.afterHandler(rd, busy)
+	return c.finishHere(rd, cl, busy, raw, wire)
 }
 
-// afterHandler takes the reader's role back, or writes the reply without it.
-func (c *conn) afterHandler(rd *reader, busy uint64) error {
-	if c.reading.leave(busy) {
-		rd.running = nil
+// finishHere is the end of a call that began on the reader's goroutine. If
+// the role is still the caller's, the reply waits for those to the next frames.
+func (c *conn) finishHere(rd *reader, cl *call, busy uint64, raw RawMessage, wire *Error) error {
+	if !c.reading.leave(busy) {
+		c.awaitFork()
+		cl.finish(raw, wire)
+		c.flush()
+		return errTakenOver
+	}
+	rd.running = nil
+	if cl.registered {
+		cl.finish(raw, wire)
+		rd.dirty = true
 		return nil
 	}
-	c.flush()
-	return errTakenOver
+	cl.release()
+	c.reply(rd, cl, raw, wire)
+	cl.end(context.Canceled)
+	*cl = call{}
+	rd.spare = cl
+	return nil
+}
+
+// awaitFork waits until who took the reading over has made known the call that
+// runs here, and copied what it needs.
+func (c *conn) awaitFork() {
+	c.forking.Lock()
+	c.forking.Unlock() //nolint:staticcheck // only waits
 }
 
 // letGo frees what the reader held before it lost its role.
 func (c *conn) letGo(rd *reader) {
-	c.forking.Lock() // who took over may still be copying from the buffer
-	defer c.forking.Unlock()
+	c.awaitFork()
 	rd.frames.release()
 }
 
@@ -288,27 +396,69 @@ func (c *conn) sweep() bool {
 		c.observed = observed
 		return true
 	}
+	c.takeOver(observed)
+	return true
+}
+
+// takeOver starts another goroutine that reads on, if the reader is still busy
+// with what was observed.
+func (c *conn) takeOver(observed uint64) {
 	c.forking.Lock()
 	defer c.forking.Unlock()
-	if c.reading.take(observed) {
-		running := c.rd.running
-		c.rd = c.rd.fork()
-		go func() {
-			if running != nil {
-				c.armTimeout(running)
-			}
-			if c.flushAsReader() == nil {
-				c.run()
-			}
-		}()
+	if !c.reading.take(observed) {
+		return
 	}
-	return true
+	running := c.rd.running
+	rd := c.rd.fork()
+	c.rd = rd
+	c.billRest(&rd.frames)
+	if running != nil && !running.registered {
+		c.adopt(running)
+	}
+	go func() {
+		if running != nil {
+			c.catchUp(running)
+			c.armTimeout(running)
+		}
+		if c.flushAsReader(rd) == nil {
+			c.run()
+		}
+	}()
+}
+
+// adopt makes a call known that the reader began and that others must now find.
+func (c *conn) adopt(cl *call) {
+	cl.id = bytes.Clone(cl.id)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	cl.begun = true
+	c.addLocked(cl)
+}
+
+// catchUp does to a call that was just adopted what it has missed: the end of
+// its client, or of the server.
+func (c *conn) catchUp(cl *call) {
+	c.mu.Lock()
+	gone, cut, closed, cause := c.gone, c.cut, c.closed, c.cause
+	c.mu.Unlock()
+	switch {
+	case closed && cause != nil:
+		c.endAborted(cl, cause)
+	case cut:
+		c.cutOff(cl, ExecutedUnknown)
+	case (gone || closed) && cl.endsWithPeer():
+		c.endWithPeer(cl)
+	}
 }
 
 // fork returns the state for who takes the reading over. The old one keeps its
 // buffer for the handler that runs on it.
 func (rd *reader) fork() *reader {
-	return &reader{frames: *rd.frames.fork(), deadline: rd.deadline, batch: rd.batch, items: rd.items, previous: rd.previous}
+	next := *rd
+	next.frames = rd.frames.fork()
+	next.running, next.contexts, next.spare = nil, nil, nil
+	rd.out, rd.used, rd.items = nil, 0, nil
+	return &next
 }
 
 // begin is the start of a call on a goroutine of its own; false if it has been
@@ -369,8 +519,8 @@ func (c *conn) armQueueTimeout(cl *call) {
 	if cl.begun || cl.answered {
 		return
 	}
-	cl.timer = time.AfterFunc(c.srv.adm.limits.QueueTimeout, func() {
-		if c.srv.adm.withdraw(cl) {
+	cl.timer = time.AfterFunc(c.limits().QueueTimeout, func() {
+		if c.withdraw(cl) {
 			c.answer(cl, nil, c.srv.adm.queueTimeout(), nil)
 			c.flush()
 		}
@@ -378,13 +528,12 @@ func (c *conn) armQueueTimeout(cl *call) {
 }
 
 // handleCancel serves rpc.cancel. It takes no slot and is never queued.
-func (c *conn) handleCancel(env envelope, b *batch) {
-	c.srv.requests.Add(1)
+func (c *conn) handleCancel(rd *reader, env *envelope, b *batch) {
 	params := env.params
 	if len(params) > 0 && params[0] == '[' {
 		named, err := nameParams(params, []string{"id"})
 		if err != nil {
-			c.rejectEnvelope(env, b, err)
+			c.rejectEnvelope(rd, env, b, err)
 			return
 		}
 		params = named
@@ -393,19 +542,20 @@ func (c *conn) handleCancel(env envelope, b *batch) {
 		ID RawMessage `json:"id"`
 	}
 	if err := DecodeParams(params, &p); err != nil || len(p.ID) == 0 {
-		c.rejectEnvelope(env, b, Errorf(CodeInvalidParams, `invalid params: expected {"id": the id of the call to cancel}`))
+		c.rejectEnvelope(rd, env, b, Errorf(CodeInvalidParams, `invalid params: expected {"id": the id of the call to cancel}`))
 		return
 	}
 	found := c.cancelCall(p.ID)
+	rd.dirty = true
 	if env.id == nil {
-		c.skip(b)
+		c.skip(rd, b)
 		return
 	}
 	result := `{"cancelled":false}`
 	if found {
 		result = `{"cancelled":true}`
 	}
-	c.put(b, env.id, resultReply(env.id, []byte(result)))
+	c.put(rd, b, env.id, resultReply(env.id, []byte(result)))
 }
 
 func (c *conn) cancelCall(id []byte) bool {
@@ -421,7 +571,7 @@ func (c *conn) cancelCall(id []byte) bool {
 		return false
 	}
 	executed := ExecutedUnknown
-	if c.srv.adm.withdraw(found) {
+	if c.withdraw(found) {
 		executed = ExecutedNo
 	}
 	refusal := c.srv.adm.cancelled(executed)

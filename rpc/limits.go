@@ -25,9 +25,9 @@ type Limits struct {
 	MaxConnectionsPerUID int
 
 	// MaxConcurrentRequests is the number of handlers that run at once for
-	// ordinary methods. Further calls wait in the queue of their uid; free
-	// slots go round the uids in turn. Streams and control methods take no
-	// slot. Default 50.
+	// ordinary methods. Further calls wait in the line of their uid; a free
+	// slot goes to the uid that has fewest, and in turns among equals. Streams
+	// and control methods take no slot. Default 50.
 	MaxConcurrentRequests int
 
 	// MaxInFlightPerConnection is the number of calls of one connection that
@@ -38,6 +38,18 @@ type Limits struct {
 	// MaxMessageBytes is the largest frame accepted or sent, its newline not
 	// counted, in bytes. Default 16 MiB.
 	MaxMessageBytes int
+
+	// MaxBufferedBytes is how much input and output is held for all clients
+	// together, in bytes: messages that are not complete, params of calls that
+	// run or are queued, replies and events that are not read yet. The first
+	// 20 KiB of input of a connection are not counted. Messages up to 64 KiB
+	// never wait for it; larger ones wait up to QueueTimeout, in the order of
+	// what their uids hold already, and are then refused with
+	// CodeResourceExhausted and the connection is closed. Large messages of one
+	// uid get half of it. Replies are never held back; where they make the sum
+	// exceed the bound, the connection that has left most of them unread is
+	// closed. At least twice MaxMessageBytes. Default 256 MiB.
+	MaxBufferedBytes int
 
 	// MaxBatch is the number of items in one batch. Default 100.
 	MaxBatch int
@@ -83,6 +95,7 @@ func DefaultLimits() Limits {
 		MaxConcurrentRequests:    50,
 		MaxInFlightPerConnection: 64,
 		MaxMessageBytes:          16 << 20,
+		MaxBufferedBytes:         256 << 20,
 		MaxBatch:                 100,
 		MaxStreams:               50,
 		MaxStreamsPerConnection:  8,
@@ -99,6 +112,10 @@ func DefaultLimits() Limits {
 // package fits into it.
 const minMessageBytes = 1 << 10
 
+// maxCount is the largest value of every limit that is a number: what fits in
+// admission.slots, and in memory.
+const maxCount = 1 << 30
+
 // fields lists every limit once, by name, for the defaults and for Validate.
 func (l *Limits) fields() (counts map[string]*int, durations map[string]*time.Duration) {
 	return map[string]*int{
@@ -107,6 +124,7 @@ func (l *Limits) fields() (counts map[string]*int, durations map[string]*time.Du
 			"MaxConcurrentRequests":    &l.MaxConcurrentRequests,
 			"MaxInFlightPerConnection": &l.MaxInFlightPerConnection,
 			"MaxMessageBytes":          &l.MaxMessageBytes,
+			"MaxBufferedBytes":         &l.MaxBufferedBytes,
 			"MaxBatch":                 &l.MaxBatch,
 			"MaxStreams":               &l.MaxStreams,
 			"MaxStreamsPerConnection":  &l.MaxStreamsPerConnection,
@@ -145,6 +163,8 @@ func (l Limits) Validate() error {
 	for _, name := range sortedKeys(counts) {
 		if v := *counts[name]; v < 0 {
 			return fmt.Errorf("rpc: %s is %d, expected a positive number, or 0 for the default", name, v)
+		} else if v > maxCount {
+			return fmt.Errorf("rpc: %s is %d, expected at most %d", name, v, maxCount)
 		}
 	}
 	for _, name := range sortedKeys(durations) {
@@ -154,6 +174,9 @@ func (l Limits) Validate() error {
 	}
 	if v := l.MaxMessageBytes; v != 0 && v < minMessageBytes {
 		return fmt.Errorf("rpc: MaxMessageBytes is %d, expected at least %d: smaller messages could not carry an error reply", v, minMessageBytes)
+	}
+	if d := l.WithDefaults(); d.MaxBufferedBytes < 2*d.MaxMessageBytes {
+		return fmt.Errorf("rpc: MaxBufferedBytes is %d, expected at least twice MaxMessageBytes, which is %d: one large message must always get through", d.MaxBufferedBytes, d.MaxMessageBytes)
 	}
 	return nil
 }

@@ -101,7 +101,8 @@ func inBubble(t *testing.T, newServer func() *Server, f func(t *testing.T, srv *
 		if n := len(srv.snapshot()); n > 0 {
 			t.Errorf("%d connections are left", n)
 		}
-		if a := srv.adm; a.serving+a.overfull+a.room.Len()+len(a.perUID)+a.running+a.queued+len(a.queues)+a.turns.Len()+a.streams != 0 {
+		a := srv.adm
+		if a.serving+a.overfull+a.room.Len()+len(a.accounts)+a.running()+a.queue.length+len(a.queue.lines)+a.parked+len(a.methods)+a.streams+a.ledger.totalLocked() != 0 {
 			t.Errorf("something was not given back: %+v", a)
 		}
 	})

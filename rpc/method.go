@@ -4,9 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"sort"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -54,7 +56,7 @@ type Request struct {
 	Notification bool
 	Peer         *Peer
 
-	call *call
+	call *callContext
 }
 
 // ID returns the identifier under which the server logs this request. It is
@@ -110,6 +112,13 @@ type Method struct {
 	// no timeout unless one is set here.
 	Timeout time.Duration
 
+	// MaxConcurrent bounds the calls of this method that run at once; 0 means
+	// that only Limits.MaxConcurrentRequests does. Further calls wait without a
+	// slot, in the lines of their uids, up to Limits.QueueTimeout. Unlike other
+	// calls that wait they do not hold up the start of those behind them on the
+	// same connection.
+	MaxConcurrent int
+
 	// Control methods take no slot and no queue and answer while everything
 	// else is saturated or draining. They must not block.
 	Control bool
@@ -145,8 +154,8 @@ const reservedPrefix = "rpc."
 // is empty and ready to use. Its methods may be called from any goroutine,
 // also while a server uses it.
 type Methods struct {
-	mu     sync.RWMutex
-	byName map[string]*Method
+	mu     sync.Mutex                         // held to change byName
+	byName atomic.Pointer[map[string]*Method] // what it points to never changes
 }
 
 // Register adds m. Names that start with "rpc." are refused: they belong to
@@ -188,46 +197,43 @@ func (ms *Methods) add(m *Method) error {
 	if m.Control && m.Stream != nil {
 		return fmt.Errorf("rpc: method %q: a stream can not be a control method", m.Name)
 	}
-	if m.Timeout < 0 || m.StreamQueueLength < 0 {
-		return fmt.Errorf("rpc: method %q: Timeout is %s and StreamQueueLength %d, expected none below 0", m.Name, m.Timeout, m.StreamQueueLength)
+	if m.Timeout < 0 || m.StreamQueueLength < 0 || m.MaxConcurrent < 0 {
+		return fmt.Errorf("rpc: method %q: Timeout is %s, StreamQueueLength %d and MaxConcurrent %d, expected none below 0",
+			m.Name, m.Timeout, m.StreamQueueLength, m.MaxConcurrent)
+	}
+	if m.MaxConcurrent > 0 && (m.Control || m.Stream != nil) {
+		return fmt.Errorf("rpc: method %q: MaxConcurrent is for methods that take a slot, not for control methods and streams", m.Name)
 	}
 	if t, ok := m.Handler.(interface{ paramNames() []string }); ok && m.ParamNames == nil {
 		m.ParamNames = t.paramNames()
 	}
 	ms.mu.Lock()
 	defer ms.mu.Unlock()
-	if ms.byName[m.Name] != nil {
+	old := ms.all()
+	if old[m.Name] != nil {
 		return fmt.Errorf("rpc: method %q is registered already", m.Name)
 	}
-	if ms.byName == nil {
-		ms.byName = make(map[string]*Method)
+	next := make(map[string]*Method, len(old)+1)
+	maps.Copy(next, old)
+	next[m.Name] = m
+	ms.byName.Store(&next)
+	return nil
+}
+
+func (ms *Methods) all() map[string]*Method {
+	if m := ms.byName.Load(); m != nil {
+		return *m
 	}
-	ms.byName[m.Name] = m
 	return nil
 }
 
 // Lookup returns the method of that name, or nil.
-func (ms *Methods) Lookup(name string) *Method {
-	ms.mu.RLock()
-	defer ms.mu.RUnlock()
-	return ms.byName[name]
-}
+func (ms *Methods) Lookup(name string) *Method { return ms.all()[name] }
 
 // lookup is Lookup without allocating a string for the name.
-func (ms *Methods) lookup(name []byte) *Method {
-	ms.mu.RLock()
-	defer ms.mu.RUnlock()
-	return ms.byName[string(name)]
-}
+func (ms *Methods) lookup(name []byte) *Method { return ms.all()[string(name)] }
 
 // List returns the methods in the order of their names.
 func (ms *Methods) List() []*Method {
-	ms.mu.RLock()
-	defer ms.mu.RUnlock()
-	list := make([]*Method, 0, len(ms.byName))
-	for _, m := range ms.byName {
-		list = append(list, m)
-	}
-	sort.Slice(list, func(i, j int) bool { return list[i].Name < list[j].Name })
-	return list
+	return slices.SortedFunc(maps.Values(ms.all()), func(a, b *Method) int { return strings.Compare(a.Name, b.Name) })
 }

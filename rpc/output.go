@@ -17,6 +17,9 @@ type output struct {
 	tail   *buffer
 	n      int // tail.b[:n] is used
 	places int // of MaxInFlightPerConnection, to be given back once written
+	// bytes is how much there is, without buffers that are on account already;
+	// charged of them are on account.
+	bytes, charged int
 }
 
 // chunk is a piece of output and what is to be freed once it is written.
@@ -57,12 +60,35 @@ func (o *output) put(parts ...[]byte) {
 		b = append(b, p...)
 	}
 	o.n += size
+	o.bytes += size
+}
+
+// putBuffer appends the first n bytes of buf, which it owns from then on.
+func (o *output) putBuffer(buf *buffer, n int) {
+	o.seal()
+	o.chunks = append(o.chunks, chunk{buf.b[:n], buf})
+	o.bytes += n
+}
+
+// putResult appends a reply. It returns owner if that is not needed any more.
+func (o *output) putResult(id []byte, raw RawMessage, owner *buffer) *buffer {
+	if len(raw) <= copyLimit {
+		o.put(replyHead, id, replyResult, raw, replyEnd)
+		return owner
+	}
+	o.put(replyHead, id, replyResult)
+	o.putLarge(raw, owner)
+	o.put(replyEnd)
+	return nil
 }
 
 // putLarge appends b without copying it; owner is freed once it is written.
 func (o *output) putLarge(b []byte, owner *buffer) {
 	o.seal()
 	o.chunks = append(o.chunks, chunk{b, owner})
+	if owner == nil || owner.conn == nil {
+		o.bytes += len(b)
+	}
 }
 
 // take empties o and returns what was in it.

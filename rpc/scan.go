@@ -74,7 +74,11 @@ func skipValue(b []byte, i, depth int) (int, *syntaxError) {
 			}
 			continue
 		case '"':
-			i, err = skipString(b, i)
+			if end := shortString(b, i+1); end > 0 {
+				i = end
+			} else {
+				i, err = skipString(b, i)
+			}
 		case 't':
 			i, err = skipLiteral(b, i, "true")
 		case 'f':
@@ -140,10 +144,15 @@ func scanName(b []byte, i int) (name []byte, next int, err *syntaxError) {
 		return nil, i, syntax(i, "expected a member name in double quotes")
 	}
 	start := i
-	if i, err = skipString(b, i); err != nil {
+	if end := shortString(b, i+1); end > 0 {
+		i = end
+	} else if i, err = skipString(b, i); err != nil {
 		return nil, i, err
 	}
 	name = b[start:i]
+	if i < len(b) && b[i] == ':' {
+		return name, i + 1, nil
+	}
 	i = skipSpace(b, i)
 	if i >= len(b) {
 		return nil, i, syntax(i, unexpectedEnd)
@@ -215,24 +224,53 @@ const (
 
 // stops returns a word whose lowest set bit is in the first byte of w that a
 // string can not simply skip: a control character, a quote, a backslash, or a
-// byte beyond ASCII. (x-ones)&^x sets the high bit of a byte of x that is zero,
-// and perhaps of bytes above it, which come later and do not matter.
+// byte beyond ASCII. x-ones borrows only from bytes that are zero, so that the
+// bits below the first hit are right; those above it do not matter. The bits of
+// bytes beyond ASCII are set by w itself.
 func stops(w uint64) uint64 {
-	q, s := w^quotes, w^backslash
-	return ((w-spaces)&^w | (q-ones)&^q | (s-ones)&^s | w) & highs
+	return ((w - spaces) | ((w ^ quotes) - ones) | ((w ^ backslash) - ones) | w) & highs
+}
+
+// skipPlain returns the index of the first byte at or behind i that a string
+// can not simply skip, or an index less than 8 before the end.
+func skipPlain(b []byte, i int) int {
+	for len(b)-i >= 32 {
+		v := b[i : i+32 : i+32]
+		w0, w1 := binary.LittleEndian.Uint64(v), binary.LittleEndian.Uint64(v[8:])
+		w2, w3 := binary.LittleEndian.Uint64(v[16:]), binary.LittleEndian.Uint64(v[24:])
+		if (stops(w0) | stops(w1) | stops(w2) | stops(w3)) != 0 {
+			break
+		}
+		i += 32
+	}
+	for len(b)-i >= 8 {
+		if m := stops(binary.LittleEndian.Uint64(b[i:])); m != 0 {
+			return i + bits.TrailingZeros64(m)/8
+		}
+		i += 8
+	}
+	return i
+}
+
+// shortString returns the index behind the closing quote of a string that
+// starts at b[i], if it is within the next eight bytes and nothing before it
+// needs a look; else 0.
+func shortString(b []byte, i int) int {
+	if len(b)-i < 8 {
+		return 0
+	}
+	m := stops(binary.LittleEndian.Uint64(b[i:]))
+	if end := i + bits.TrailingZeros64(m)>>3; m != 0 && b[end] == '"' {
+		return end + 1
+	}
+	return 0
 }
 
 // skipString checks the string whose opening quote is b[i].
 func skipString(b []byte, i int) (int, *syntaxError) {
 	i++
 	for {
-		for len(b)-i >= 8 {
-			if m := stops(binary.LittleEndian.Uint64(b[i:])); m != 0 {
-				i += bits.TrailingZeros64(m) / 8
-				break
-			}
-			i += 8
-		}
+		i = skipPlain(b, i)
 		if i >= len(b) {
 			return i, syntax(i, "unexpected end of a string")
 		}
@@ -250,13 +288,11 @@ func skipString(b []byte, i int) (int, *syntaxError) {
 		case c < utf8.RuneSelf:
 			i++
 		default:
-			for i < len(b) && b[i] >= utf8.RuneSelf {
-				r, n := utf8.DecodeRune(b[i:])
-				if r == utf8.RuneError && n <= 1 {
-					return i, syntax(i, "invalid UTF-8")
-				}
-				i += n
+			next, ok := skipText(b, i)
+			if !ok {
+				return next, syntax(next, "invalid UTF-8")
 			}
+			i = next
 		}
 	}
 }

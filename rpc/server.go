@@ -35,15 +35,17 @@ type Server struct {
 	// It runs on the goroutine that reads the connection and must not block.
 	Authorize func(peer *Peer, method *Method) error
 
-	once     sync.Once
-	invalid  error // what Validate said of Limits
-	adm      *admission
-	bootID   string // tells the requests of this server from those of the last
-	requests atomic.Uint64
-	sweeper  sweeper
-	swept    []*conn // the sweeper\'s own, to spare it allocations
-	watchers watchers
-	done     chan struct{} // closed when the server ends
+	once      sync.Once
+	invalid   error // what Validate said of Limits
+	adm       *admission
+	bootID    string // tells the requests of this server from those of the last
+	requests  atomic.Uint64
+	sweeper   sweeper
+	swept     []*conn // the sweeper\'s own, to spare it allocations
+	watchers  watchers
+	replaced  atomic.Pointer[Methods] // by SetMethods
+	relieving sync.Mutex              // held by who closes connections to free memory
+	done      chan struct{}           // closed when the server ends
 
 	mu        sync.Mutex
 	listeners map[net.Listener]struct{}
@@ -91,17 +93,57 @@ func (s *Server) logger() logrus.FieldLogger {
 	return s.Logger
 }
 
+// SetMethods replaces Methods from the next call on; nil for none. Calls that
+// run or are queued go on with the method they began with. It may be called at
+// any time.
+func (s *Server) SetMethods(ms *Methods) {
+	if ms == nil {
+		ms = new(Methods)
+	}
+	s.replaced.Store(ms)
+}
+
+// SetLimits replaces Limits at once; the values of zero fields are the
+// defaults. It fails, and changes nothing, where Validate does. Nobody is
+// dropped: connections, calls and streams beyond a new bound stay until they
+// end, timeouts that run keep their length. It may be called at any time.
+func (s *Server) SetLimits(limits Limits) error {
+	if err := limits.Validate(); err != nil {
+		return err
+	}
+	s.init()
+	guests, calls := s.adm.setLimits(limits)
+	for _, g := range guests {
+		g.ready(nil)
+	}
+	for _, c := range calls {
+		c.start()
+	}
+	return nil
+}
+
+// CurrentLimits returns the limits in force, without zero fields.
+func (s *Server) CurrentLimits() Limits {
+	s.init()
+	return *s.adm.limits.Load()
+}
+
 func (s *Server) lookup(name []byte) *Method {
-	if s.Methods == nil {
+	ms := s.replaced.Load()
+	if ms == nil {
+		ms = s.Methods
+	}
+	if ms == nil {
 		return nil
 	}
-	return s.Methods.lookup(name)
+	return ms.lookup(name)
 }
 
 // Serve accepts connections from l and serves them until Shutdown, Close or
 // ShutdownIfIdle, and then returns ErrServerClosed. It may be called for
 // several listeners. A failure to accept that may pass (EMFILE, say) is logged
-// once and tried again after 5 ms, doubled up to 1 s; any other is returned.
+// at most once a minute and tried again after 5 ms, doubled up to 1 s; any other
+// is returned.
 // The server closes l; it never unlinks anything.
 func (s *Server) Serve(l net.Listener) error {
 	s.init()
@@ -115,6 +157,7 @@ func (s *Server) Serve(l net.Listener) error {
 	}
 	defer s.untrack(l)
 	var pause time.Duration
+	var logged time.Time
 	for {
 		nc, err := s.accept(l)
 		switch {
@@ -126,7 +169,8 @@ func (s *Server) Serve(l net.Listener) error {
 		case lasting(err):
 			return fmt.Errorf("rpc: accept on %s: %w", l.Addr(), err)
 		default:
-			if pause == 0 {
+			if now := time.Now(); now.Sub(logged) >= acceptLogInterval {
+				logged = now
 				s.logger().WithError(err).Error("accept fails; trying again")
 			}
 			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
@@ -137,6 +181,10 @@ func (s *Server) Serve(l net.Listener) error {
 		}
 	}
 }
+
+// acceptLogInterval is how often it is logged that accept fails. Where clients
+// come and go at the limit of file descriptors it fails and succeeds in turns.
+const acceptLogInterval = time.Minute
 
 // lasting tells failures of accept(2) that no waiting will cure.
 func lasting(err error) bool {
@@ -224,7 +272,7 @@ func (s *Server) accepted(nc net.Conn) {
 		g.ready(refusal)
 	case evicted != g:
 		// Nobody stops this timer: giveUp tells whether g still waits.
-		time.AfterFunc(s.adm.limits.ConnectionWaitTimeout, func() {
+		time.AfterFunc(s.adm.limits.Load().ConnectionWaitTimeout, func() {
 			if s.adm.giveUp(g) {
 				g.ready(s.adm.roomRefusal())
 			}

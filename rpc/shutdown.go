@@ -135,26 +135,39 @@ func (s *Server) closeListeners() {
 	}
 }
 
-// cutOff answers every call that is left at the end of a drain.
+// cutOff answers every call that is left at the end of a drain: those that are
+// queued first, before a slot becomes free for them.
 func (s *Server) cutOff() {
-	for _, c := range s.snapshot() {
+	conns := s.snapshot()
+	var running []*call
+	for _, c := range conns {
 		c.mu.Lock()
+		c.cut = true
 		calls := append([]*call(nil), c.calls...)
 		c.mu.Unlock()
 		for _, cl := range calls {
-			executed := ExecutedUnknown
-			if s.adm.withdraw(cl) {
-				executed = ExecutedNo
+			if c.withdraw(cl) {
+				c.cutOff(cl, ExecutedNo)
+			} else {
+				running = append(running, cl)
 			}
-			refusal := s.adm.shuttingDown(executed)
-			if c.answer(cl, nil, refusal, nil) {
-				c.log().WithField("method", cl.method.Name).WithField("request", cl.requestID()).
-					Warn("call cut off: it did not end before the drain timeout")
-			}
-			cl.end(refusal)
 		}
+	}
+	for _, cl := range running {
+		cl.conn.cutOff(cl, ExecutedUnknown)
+	}
+	for _, c := range conns {
 		c.flushSoon()
 	}
+}
+
+func (c *conn) cutOff(cl *call, executed Executed) {
+	refusal := c.srv.adm.shuttingDown(executed)
+	if c.answer(cl, nil, refusal, nil) {
+		c.log().WithField("method", cl.method.Name).WithField("request", cl.requestID()).
+			Warn("call cut off: it did not end before the drain timeout")
+	}
+	cl.end(refusal)
 }
 
 // endStreams ends the streams of a connection because the server does.

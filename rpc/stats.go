@@ -14,9 +14,11 @@ type Stats struct {
 	Connections int // served now
 	Waiting     int // accepted and waiting for a place
 	Running     int // handlers that hold a slot now
-	Queued      int // calls that wait for a slot
+	Queued      int // calls that wait for a slot, or for their method
 	Streams     int // open streams
 	Draining    bool
+	// BufferedBytes is what Limits.MaxBufferedBytes bounds, in bytes.
+	BufferedBytes int
 
 	TotalConnections uint64 // connections that got a place
 	TotalRequests    uint64 // calls and notifications, answered or refused

@@ -14,11 +14,16 @@ type Stream struct {
 
 	// Guarded by conn.mu.
 	queue []event // the oldest first, at most max
+	bytes int     // of it
 	lost  int     // dropped since the last one that was delivered
 	final []byte  // the frame behind the last event
 	ended bool    // takes no more events
 	ready bool    // stands in conn.ready
 }
+
+// maxStreamBytes is how much the events of one stream that wait may hold, in
+// bytes, if they are more than one.
+const maxStreamBytes = 1 << 20
 
 // event is one notification: its method as a JSON string, and its params
 // object without the opening brace.
@@ -47,25 +52,31 @@ func (s *Stream) Send(name string, params any) error {
 	c.mu.Lock()
 	if s.ended {
 		c.mu.Unlock()
-		if err := context.Cause(s.call); err != nil {
+		if err := context.Cause(s.call.callContext); err != nil {
 			return err
 		}
 		return fmt.Errorf("rpc: the stream of %q has ended", s.call.method.Name)
 	}
+	if c.gone || c.closed { // the context ends at the same time
+		c.mu.Unlock()
+		return nil
+	}
 	overflow := false
-	if len(s.queue) == s.max {
-		if s.call.method.Overflow == EndStream {
-			overflow = true
-		} else {
-			s.queue = append(s.queue[:0], s.queue[1:]...)
-			s.lost++
+	for len(s.queue) == s.max || (len(s.queue) > 0 && s.bytes+s.size(e) > maxStreamBytes) {
+		if overflow = s.call.method.Overflow == EndStream; overflow {
+			break
 		}
+		c.unchargeOutput(s.size(s.popEventLocked()))
+		s.lost++
 	}
 	if !overflow {
 		s.queue = append(s.queue, e)
+		s.bytes += s.size(e)
+		c.chargeOutput(s.size(e))
 		c.readyLocked(s)
 	}
 	c.mu.Unlock()
+	c.srv.relieve()
 	if overflow {
 		refusal := c.srv.adm.streamQueueFull(s.max)
 		c.answer(s.call, nil, refusal, nil)
@@ -96,7 +107,7 @@ func (s *Stream) encode(name string, params any) (event, error) {
 		return event{}, fmt.Errorf("rpc: event %q: params have a member %q, which the stream adds itself; choose another name", name, used)
 	}
 	e := event{method: appendString(nil, name), members: append([]byte(nil), raw[1:]...)}
-	if n := s.call.conn.srv.adm.limits.MaxMessageBytes; s.size(e) > n {
+	if n := s.call.conn.limits().MaxMessageBytes; s.size(e) > n {
 		return event{}, fmt.Errorf("rpc: event %q is larger than %d bytes", name, n)
 	}
 	return e, nil
@@ -133,8 +144,8 @@ func (s *Stream) size(e event) int {
 // last event follows it. more says that the stream has another.
 func (s *Stream) popLocked(out *output) (more bool) {
 	if len(s.queue) > 0 {
-		e := s.queue[0]
-		s.queue = s.queue[1:]
+		e := s.popEventLocked()
+		s.call.conn.unchargeOutput(s.size(e))
 		lost := []byte(nil)
 		if s.lost > 0 {
 			lost = strconv.AppendInt([]byte(`,"lost":`), int64(s.lost), 10)
@@ -164,7 +175,25 @@ func (s *Stream) finishLocked(reply []byte, deliver bool) {
 	s.ended = true
 	s.final = reply
 	if !deliver {
-		s.queue = nil
+		s.dropEventsLocked()
 	}
 	s.call.conn.readyLocked(s)
+}
+
+func (s *Stream) popEventLocked() event {
+	e := s.queue[0]
+	s.queue = s.queue[1:]
+	s.bytes -= s.size(e)
+	return e
+}
+
+func (s *Stream) dropEventsLocked() {
+	s.call.conn.unchargeOutput(s.bytes)
+	s.queue, s.bytes = nil, 0
+}
+
+// discardLocked drops what a connection has for nobody.
+func (s *Stream) discardLocked() {
+	s.dropEventsLocked()
+	s.final, s.ready = nil, false
 }

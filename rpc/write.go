@@ -22,29 +22,74 @@ const maxIovecs = 512
 // then write it.
 func (c *conn) flush() {
 	c.mu.Lock()
+	c.flushLocked(true)
+}
+
+// flushWithoutWaiting is flush for a goroutine that must not wait for the peer:
+// what the socket does not take at once is left to another.
+func (c *conn) flushWithoutWaiting() {
+	c.mu.Lock()
+	c.flushLocked(false)
+}
+
+// flushLocked is flush with mu held, which it releases.
+func (c *conn) flushLocked(wait bool) {
 	if c.writing {
+		c.chargeQueuedLocked()
 		c.mu.Unlock()
+		c.srv.relieve()
 		return
 	}
 	c.writing = true
+	c.writeQueuedLocked(wait)
+}
+
+// writeQueuedLocked writes until nothing is queued. It releases mu.
+func (c *conn) writeQueuedLocked(wait bool) {
 	for {
 		taken := c.gatherLocked()
 		if len(taken.chunks) == 0 {
 			break
 		}
 		c.mu.Unlock()
-		err := c.write(taken.chunks)
-		places := taken.places
-		taken.free()
-		if err != nil {
-			c.writeFailed(err)
+		rest, err := c.writeNow(taken.chunks)
+		if err == nil && len(rest) > 0 {
+			c.chargeOutput(taken.bytes - taken.charged)
+			taken.charged = taken.bytes
+			c.srv.relieve()
+			if !wait {
+				go func() {
+					c.writtenLocked(&taken, c.writeSlowly(rest))
+					c.writeQueuedLocked(true)
+				}()
+				return
+			}
+			err = c.writeSlowly(rest)
 		}
-		c.mu.Lock()
-		c.active = time.Now()
-		c.freePlacesLocked(places)
+		c.writtenLocked(&taken, err)
 	}
 	c.writing = false
 	c.settle()
+}
+
+// writtenLocked frees what was written. It is called without mu, and returns
+// with it.
+func (c *conn) writtenLocked(o *output, err error) {
+	c.unchargeOutput(o.charged)
+	places := o.places
+	o.free()
+	if err != nil {
+		c.writeFailed(err)
+	}
+	c.mu.Lock()
+	c.active = time.Now()
+	c.freePlacesLocked(places)
+}
+
+// chargeQueuedLocked puts on account what has to wait.
+func (c *conn) chargeQueuedLocked() {
+	c.chargeOutput(c.out.bytes - c.out.charged)
+	c.out.charged = c.out.bytes
 }
 
 // flushSoon writes what is queued from another goroutine, for callers that must
@@ -65,16 +110,16 @@ func (c *conn) flushSoon() {
 }
 
 // flushAsReader is flush by the reader, which may lose its role meanwhile.
-func (c *conn) flushAsReader() error {
-	c.mu.Lock()
-	nothing := c.writing || (c.out.empty() && len(c.ready) == 0)
-	c.mu.Unlock()
-	if nothing {
+func (c *conn) flushAsReader(rd *reader) error {
+	if rd.used == 0 && !rd.dirty {
 		return nil
 	}
+	rd.dirty, rd.backlog = false, 0
+	c.mu.Lock()
+	c.handOverLocked(rd)
 	busy := c.reading.enter()
 	c.srv.sweeper.busy()
-	c.flush()
+	c.flushLocked(true)
 	if !c.reading.leave(busy) {
 		return errTakenOver
 	}
@@ -107,7 +152,7 @@ func (c *conn) readyLocked(s *Stream) {
 
 func (c *conn) writeFailed(err error) {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		c.log().WithField("timeout", c.srv.adm.limits.WriteTimeout).Warn("closing: the peer does not read its replies")
+		c.log().WithField("timeout", c.limits().WriteTimeout).Warn("closing: the peer does not read its replies")
 		c.mu.Lock()
 		c.closeLocked()
 		c.settle()
@@ -115,66 +160,115 @@ func (c *conn) writeFailed(err error) {
 	c.peerGone()
 }
 
-// write writes all chunks. A socket that can take them at once does, without a
-// deadline's costs.
-func (c *conn) write(chunks []chunk) error {
-	done := 0
-	if c.raw != nil {
-		var err error
-		if done, err = c.writeNow(chunks); err != nil {
-			return err
-		}
+// relieve closes connections while more is held than may be: those first that
+// have left most unread. A peer that reads is not among them.
+func (s *Server) relieve() {
+	if !s.adm.ledger.over() || !s.relieving.TryLock() {
+		return
 	}
-	slow := false
-	for _, ch := range chunks {
-		if done >= len(ch.b) {
-			done -= len(ch.b)
-			continue
-		}
-		rest := ch.b[done:]
-		done, slow = 0, true
-		for len(rest) > 0 {
-			n := min(len(rest), writePiece)
-			if err := c.nc.SetWriteDeadline(time.Now().Add(c.srv.adm.limits.WriteTimeout)); err != nil {
-				return err
+	defer s.relieving.Unlock()
+	for s.adm.ledger.over() {
+		var worst *conn
+		most := int64(copyLimit)
+		for _, c := range s.snapshot() {
+			if n := c.unread.Load(); n > most && !c.ended() {
+				worst, most = c, n
 			}
-			if _, err := c.nc.Write(rest[:n]); err != nil {
-				return err
-			}
-			rest = rest[n:]
 		}
+		if worst == nil {
+			return
+		}
+		worst.log().WithField("unread_bytes", most).Warn("closing: memory is short and the peer does not read its replies")
+		worst.mu.Lock()
+		worst.closeLocked()
+		worst.settle()
+		worst.peerGone()
 	}
-	if slow {
-		return c.nc.SetWriteDeadline(time.Time{})
-	}
-	return nil
 }
 
-// writeNow makes one write that does not wait, and returns how much it took.
-func (c *conn) writeNow(chunks []chunk) (n int, err error) {
-	werr := c.raw.Write(func(fd uintptr) bool {
-		for {
-			if len(chunks) == 1 {
-				n, err = unix.Write(int(fd), chunks[0].b)
-			} else {
-				iov := make([][]byte, 0, min(len(chunks), maxIovecs))
-				for _, ch := range chunks[:cap(iov)] {
-					iov = append(iov, ch.b)
-				}
-				n, err = unix.Writev(int(fd), iov)
+// pendingWrite is one write that does not wait.
+type pendingWrite struct {
+	chunks   []chunk
+	n        int // taken by the socket
+	err      error
+	enlarged bool // its buffer is
+}
+
+// sendBuffer is the size of the kernel's buffer for replies that do not fit in
+// the usual one, in bytes (SO_SNDBUF, socket(7)): fewer turns with the reader.
+const sendBuffer = 1 << 20
+
+// writeSlowly writes all of chunks, with a deadline for each piece.
+func (c *conn) writeSlowly(chunks []chunk) error {
+	for _, ch := range chunks {
+		for b := ch.b; len(b) > 0; {
+			n := min(len(b), writePiece)
+			if err := c.nc.SetWriteDeadline(time.Now().Add(c.limits().WriteTimeout)); err != nil {
+				return err
 			}
-			if err != unix.EINTR {
-				return true
+			if _, err := c.nc.Write(b[:n]); err != nil {
+				return err
 			}
+			b = b[n:]
 		}
-	})
-	if werr != nil {
-		return 0, werr
 	}
-	if err == unix.EAGAIN {
-		return 0, nil
+	return c.nc.SetWriteDeadline(time.Time{})
+}
+
+// writeNow makes one write that does not wait, without a deadline's costs, and
+// returns what the socket did not take.
+func (c *conn) writeNow(chunks []chunk) (rest []chunk, err error) {
+	if c.raw == nil {
+		return chunks, nil
 	}
-	return max(n, 0), err
+	w := &c.writes
+	w.chunks = chunks
+	err = c.raw.Write(c.onWrite)
+	w.chunks = nil
+	if err == nil {
+		err = w.err
+	}
+	if err != nil {
+		return chunks, err
+	}
+	n := w.n
+	for len(chunks) > 0 && n >= len(chunks[0].b) {
+		n -= len(chunks[0].b)
+		chunks = chunks[1:]
+	}
+	if len(chunks) > 0 {
+		chunks[0].b = chunks[0].b[n:]
+	}
+	return chunks, nil
+}
+
+// writeReady makes the write of writeNow; it never asks to be called again.
+func (c *conn) writeReady(fd uintptr) bool {
+	w := &c.writes
+	if !w.enlarged && len(w.chunks) > 1 && len(w.chunks[1].b) > copyLimit {
+		w.enlarged = true
+		_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF, sendBuffer) // smaller is slower, no more
+	}
+	for {
+		if len(w.chunks) == 1 {
+			w.n, w.err = unix.Write(int(fd), w.chunks[0].b)
+		} else {
+			iov := make([][]byte, 0, min(len(w.chunks), maxIovecs))
+			for _, ch := range w.chunks[:cap(iov)] {
+				iov = append(iov, ch.b)
+			}
+			w.n, w.err = unix.Writev(int(fd), iov)
+		}
+		switch w.err {
+		case unix.EINTR:
+			continue
+		case unix.EAGAIN:
+			w.n, w.err = 0, nil
+		default:
+			w.n = max(w.n, 0)
+		}
+		return true
+	}
 }
 
 // writeOnce writes a refusal to a connection that is not served, and closes it.

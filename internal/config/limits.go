@@ -22,6 +22,7 @@ var LimitSettings = []LimitSetting{
 	{"MaxConcurrentRequests", "max-concurrent-requests", "calls that run at once; further ones wait in the queue of their uid"},
 	{"MaxInFlightPerConnection", "max-in-flight-per-connection", "unanswered calls of one connection; it is read no further at this bound"},
 	{"MaxMessageBytes", "max-message-bytes", "largest message accepted or sent, in bytes"},
+	{"MaxBufferedBytes", "max-buffered-bytes", "input and output held for all clients together, in bytes"},
 	{"MaxBatch", "max-batch", "calls in one batch"},
 	{"MaxStreams", "max-streams", "streams of all connections"},
 	{"MaxStreamsPerConnection", "max-streams-per-connection", "streams of one connection"},
