@@ -155,6 +155,7 @@ func (c *call) runAlone() (next *call) {
 	}()
 	raw, wire := c.run()
 	returned = true
+	c.method.slowness.took(time.Since(c.started))
 	next = c.releaseTo()
 	c.complete(raw, wire)
 	c.conn.flushWithoutWaiting() // a slow reader must not hold up next

@@ -309,7 +309,7 @@ func TestDialWaitsForAFullBacklogAndForNothingElse(t *testing.T) {
 	first, err := Dial(context.Background(), path) // a backlog of 0 holds one
 	require.NoError(t, err)
 	defer func() { _ = first.Close() }()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
+	ctx, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond)
 	defer cancel()
 	_, err = Dial(ctx, path)
 	require.ErrorIs(t, err, context.DeadlineExceeded)

@@ -58,6 +58,8 @@ func (c *conn) handle(rd *reader, env *envelope, b *batch) error {
 		return c.enqueue(rd, cl)
 	}
 	switch {
+	case method.slowness.slow() && !method.Control:
+		return c.runApart(rd, cl)
 	case b != nil:
 		if !c.register(cl) {
 			cl.release()
@@ -71,6 +73,20 @@ func (c *conn) handle(rd *reader, env *envelope, b *batch) error {
 		c.own(rd, cl)
 	}
 	return c.runHere(rd, cl)
+}
+
+// runApart runs a call that has its slot on a goroutine of its own.
+func (c *conn) runApart(rd *reader, cl *call) error {
+	c.own(rd, cl)
+	if !c.register(cl) {
+		cl.release()
+		cl.discard()
+		c.skip(rd, cl.batch)
+		return nil
+	}
+	c.chain(rd, cl)
+	cl.start()
+	return nil
 }
 
 // ended reports whether nobody is there to read replies.
@@ -376,7 +392,8 @@ func (c *conn) finishHere(rd *reader, cl *call, busy uint64, raw RawMessage, wir
 // runs here, and copied what it needs.
 func (c *conn) awaitFork() {
 	c.forking.Lock()
-	c.forking.Unlock() //nolint:staticcheck // only waits
+	//lint:ignore SA2001 the lock is taken only to wait for who holds it
+	c.forking.Unlock()
 }
 
 // letGo frees what the reader held before it lost its role.
@@ -386,27 +403,26 @@ func (c *conn) letGo(rd *reader) {
 }
 
 // sweep takes the reading over if the reader has been busy with the same thing
-// since the last sweep. It reports whether the reader is busy.
-func (c *conn) sweep() bool {
+// since the last sweep. It reports whether the reader is busy, and was stuck.
+func (c *conn) sweep() (busy, stuck bool) {
 	observed := c.reading.state.Load()
 	if observed&1 == 0 {
-		return false
+		return false, false
 	}
 	if observed != c.observed {
 		c.observed = observed
-		return true
+		return true, false
 	}
-	c.takeOver(observed)
-	return true
+	return true, c.takeOver(observed)
 }
 
 // takeOver starts another goroutine that reads on, if the reader is still busy
-// with what was observed.
-func (c *conn) takeOver(observed uint64) {
+// with what was observed, and reports whether it was.
+func (c *conn) takeOver(observed uint64) bool {
 	c.forking.Lock()
 	defer c.forking.Unlock()
 	if !c.reading.take(observed) {
-		return
+		return false
 	}
 	running := c.rd.running
 	rd := c.rd.fork()
@@ -424,11 +440,13 @@ func (c *conn) takeOver(observed uint64) {
 			c.run()
 		}
 	}()
+	return true
 }
 
 // adopt makes a call known that the reader began and that others must now find.
 func (c *conn) adopt(cl *call) {
 	cl.id = bytes.Clone(cl.id)
+	cl.method.slowness.wasSlow()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	cl.begun = true

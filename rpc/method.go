@@ -131,6 +131,8 @@ type Method struct {
 	// 0 means 256. Overflow says what happens at the bound.
 	StreamQueueLength int
 	Overflow          Overflow
+
+	slowness slowness
 }
 
 // Overflow is what a stream does with an event that finds its queue full.

@@ -344,20 +344,19 @@ func (s *Server) snapshot() []*conn {
 }
 
 // sweep looks after readers that are busy for long.
-func (s *Server) sweep() (busy bool) {
+func (s *Server) sweep() (busy, stuck bool) {
 	s.mu.Lock()
 	for c := range s.conns {
 		s.swept = append(s.swept, c)
 	}
 	s.mu.Unlock()
 	for _, c := range s.swept {
-		if c.sweep() {
-			busy = true
-		}
+		b, st := c.sweep()
+		busy, stuck = busy || b, stuck || st
 	}
 	clear(s.swept)
 	s.swept = s.swept[:0]
-	return busy
+	return busy, stuck
 }
 
 // Stats returns the server's counters.

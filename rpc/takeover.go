@@ -8,13 +8,46 @@ import (
 // A handler runs on the goroutine that reads its connection: for the small
 // calls that a local daemon mostly sees, a goroutine for each would cost more
 // than the call. So that a slow handler, or a peer that does not take its
-// replies, does not stop the reading, another goroutine takes the reading over
-// after takeoverInterval at the earliest and twice that at the latest.
-const takeoverInterval = time.Millisecond
+// replies, does not stop the reading, another goroutine takes the reading over.
+//
+// Somebody must look for readers that are stuck, and each look disturbs a
+// machine that has little else to do: woken threads cost more than the calls.
+// So the looks come after takeoverInterval at first, then, while all are found
+// quick, ever less often, down to maxTakeoverInterval; a reader that is found
+// stuck brings them back. A method whose calls were found stuck does not run on
+// the reader again until it has been quick for a while: see slowness.
+const (
+	takeoverInterval    = time.Millisecond
+	maxTakeoverInterval = 16 * time.Millisecond
+)
 
 // idleSweeps is how many sweeps that find nobody busy end the sweeping until
 // somebody is busy again.
 const idleSweeps = 50
+
+// slowness is what is remembered of a method that was once too slow for the
+// reader: how many more quick calls prove that it is not.
+type slowness struct{ left uint32 }
+
+const (
+	quickCalls = 64                     // that prove it
+	quickTime  = 200 * time.Microsecond // of a quick call
+)
+
+func (s *slowness) slow() bool { return atomic.LoadUint32(&s.left) > 0 }
+
+func (s *slowness) wasSlow() { atomic.StoreUint32(&s.left, quickCalls) }
+
+// took notes how long a call took that did not run on the reader. That two at
+// once count as one does no harm.
+func (s *slowness) took(d time.Duration) {
+	switch left := atomic.LoadUint32(&s.left); {
+	case d > quickTime:
+		s.wasSlow()
+	case left > 0:
+		atomic.CompareAndSwapUint32(&s.left, left, left-1)
+	}
+}
 
 // reading is the state of the reader's role of one connection. The lowest bit
 // is set while the reader is busy: in a handler or in a write. The bits above
@@ -43,8 +76,8 @@ func (r *reading) take(observed uint64) bool {
 	return observed&1 == 1 && r.state.CompareAndSwap(observed, observed+1)
 }
 
-// sweeper looks at every connection once in takeoverInterval while any is busy,
-// and takes over the reading of those that were busy with the same thing twice.
+// sweeper looks at every connection from time to time while any is busy, and
+// takes over the reading of those that were busy with the same thing twice.
 type sweeper struct {
 	asleep atomic.Bool
 	wake   chan struct{} // of capacity 1
@@ -60,13 +93,14 @@ func (w *sweeper) busy() {
 	}
 }
 
-// run sweeps until done is closed. sweep reports whether anybody was busy.
-func (w *sweeper) run(done <-chan struct{}, sweep func() bool) {
+// run sweeps until done is closed. sweep reports whether anybody was busy, and
+// whether anybody was stuck.
+func (w *sweeper) run(done <-chan struct{}, sweep func() (busy, stuck bool)) {
 	for {
 		w.asleep.Store(true)
 		// A reader that became busy before it could see asleep would not wake
 		// us: look once more.
-		if !sweep() {
+		if busy, _ := sweep(); !busy {
 			select {
 			case <-w.wake:
 			case <-done:
@@ -80,20 +114,24 @@ func (w *sweeper) run(done <-chan struct{}, sweep func() bool) {
 	}
 }
 
-func (w *sweeper) awake(done <-chan struct{}, sweep func() bool) bool {
-	ticker := time.NewTicker(takeoverInterval)
-	defer ticker.Stop()
+func (w *sweeper) awake(done <-chan struct{}, sweep func() (busy, stuck bool)) bool {
+	interval := takeoverInterval
+	timer := time.NewTimer(interval)
+	defer timer.Stop()
 	for idle := 0; idle < idleSweeps; {
 		select {
-		case <-ticker.C:
+		case <-timer.C:
 		case <-done:
 			return false
 		}
-		if sweep() {
+		busy, stuck := sweep()
+		if idle++; busy {
 			idle = 0
-		} else {
-			idle++
 		}
+		if interval = min(interval+interval/4, maxTakeoverInterval); stuck {
+			interval = takeoverInterval
+		}
+		timer.Reset(interval)
 	}
 	return true
 }
