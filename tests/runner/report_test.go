@@ -48,7 +48,7 @@ func TestOnlyCIAsRootOnDebianIsStrict(t *testing.T) {
 
 func TestEachMissingPackageIsNamedOnce(t *testing.T) {
 	absent := func(string) bool { return false }
-	require.Equal(t, []string{"socat", "systemd", "gcc", "libc6-dev"}, missing(needs, absent))
+	require.Equal(t, []string{"socat", "systemd", "systemd-container", "dbus", "libpam-systemd", "gcc", "libc6-dev"}, missing(needs, absent))
 	require.Equal(t, []string{"socat"}, missing(needs, func(program string) bool { return program != "socat" }))
 	require.Empty(t, missing(needs, func(string) bool { return true }))
 	require.True(t, present("go"))

@@ -20,7 +20,10 @@ var needs = []need{
 	{"systemd-analyze", "systemd"},
 	{"systemd-socket-activate", "systemd"},
 	{"systemd-sysusers", "systemd"},
-	{"gcc", "gcc"}, // the race detector is linked by it
+	{"systemd-nspawn", "systemd-container"},
+	{"dbus-daemon", "dbus"},                              // in a box, for logind
+	{"/usr/share/pam-configs/systemd", "libpam-systemd"}, // in a box, for a user's service manager
+	{"gcc", "gcc"},                                       // the race detector is linked by it
 	{"/usr/include/stdlib.h", "libc6-dev"},
 }
 
