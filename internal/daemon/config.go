@@ -53,6 +53,9 @@ type Config struct {
 
 	// Version as clients see it.
 	Version string
+	// Methods, if set, adds methods to those that every daemon has. methods.Authorize
+	// decides about them: they are for root and the daemon's own user.
+	Methods func(*rpc.Methods) error
 }
 
 // Validate reports the first value that can not be used, by the name of its

@@ -156,6 +156,11 @@ func newLifecycle(cfg Config, sockets []*activation.Socket) (*lifecycle, error) 
 	if err != nil {
 		return nil, err
 	}
+	if cfg.Methods != nil {
+		if err := cfg.Methods(registry); err != nil {
+			return nil, err
+		}
+	}
 	l.about = logrus.Fields{"socket": main.Path, "inherited": main.Inherited, "version": cfg.Version}
 	if cfg.IdleExit > 0 {
 		l.about["idle_exit"] = cfg.IdleExit.String()

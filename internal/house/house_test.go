@@ -25,13 +25,15 @@ const (
 // may import of this module. A row stands for the packages below its own too,
 // unless they have a row; packages of one row may import each other.
 var layers = map[string][]string{
-	"":         {"internal/cli", "internal/version"}, // main
-	"rpc":      {},
-	"methods":  {"rpc", "internal/version"},
-	"tests":    {"rpc", "activation", "methods", "units", "internal/config", "internal/version", "internal/wirescript"},
-	"units":    {},
-	"tools":    {},
-	"examples": {"rpc", "activation", "methods"},
+	"":        {"internal/cli", "internal/version"}, // main
+	"rpc":     {},
+	"methods": {"rpc", "internal/version"},
+	"tests":   {"rpc", "activation", "methods", "units", "internal/config", "internal/version", "internal/wirescript"},
+	// A daemon with methods that no operator would want.
+	"tests/systemd/fixture": {"rpc", "internal/daemon"},
+	"units":                 {},
+	"tools":                 {},
+	"examples":              {"rpc", "activation", "methods"},
 
 	"activation":          {},
 	"internal/version":    {},

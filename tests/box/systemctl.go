@@ -1,6 +1,8 @@
 package box
 
 import (
+	"fmt"
+	"os"
 	"strings"
 	"testing"
 )
@@ -34,11 +36,20 @@ func (b *Box) Systemctl(t testing.TB, args ...string) {
 func (b *Box) DropIn(t testing.TB, unit, content string) {
 	t.Helper()
 	folder := "/run/systemd/system/" + unit + ".d"
-	b.Run(t, "mkdir", "-p", folder)
-	b.Write(t, folder+"/50-test.conf", content)
+	if err := os.MkdirAll(b.Path(folder), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	entries, err := os.ReadDir(b.Path(folder))
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := fmt.Sprintf("%s/%d.conf", folder, 10+len(entries)) // the later one wins
+	b.Write(t, path, content)
 	b.Systemctl(t, "daemon-reload")
 	t.Cleanup(func() {
-		b.Run(t, "rm", "-r", folder)
+		if err := os.Remove(b.Path(path)); err != nil {
+			t.Error(err)
+		}
 		b.Systemctl(t, "daemon-reload")
 	})
 }

@@ -1,8 +1,10 @@
 package systemd
 
 import (
+	"slices"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -23,6 +25,33 @@ func TestNothingRunsUntilTheFirstConnectWhichIsAnswered(t *testing.T) {
 		"MainPID": strconv.Itoa(health.PID), "User": "marianned", "NRestarts": "0"}, service)
 	require.Equal(t, "running", b.Show(t, socketUnit, "SubState")["SubState"])
 	require.Equal(t, health.PID, dial(t, b).health().PID, "the second client meets the same daemon")
+}
+
+// From connect(2) to the reply: the service manager notices, starts the process,
+// makes its sandbox, and the daemon answers.
+func TestTheFirstClientWaitsForLittle(t *testing.T) {
+	rounds := soaking(10, 50)
+	b := installed(t)
+	b.DropIn(t, serviceUnit, limitless)
+	b.DropIn(t, socketUnit, "[Socket]\nTriggerLimitIntervalSec=0\n")
+	b.Systemctl(t, "restart", socketUnit)
+	var cold, warm []time.Duration
+	for range rounds {
+		b.Systemctl(t, "stop", serviceUnit)
+		cold = append(cold, timed(func() { dial(t, b).health() }))
+		warm = append(warm, timed(func() { dial(t, b).health() }))
+	}
+	slices.Sort(cold)
+	slices.Sort(warm)
+	t.Logf("connect to reply: median of %d: cold %s (%s to %s), warm %s",
+		rounds, cold[rounds/2], cold[0], cold[rounds-1], warm[rounds/2])
+	require.Less(t, cold[rounds/2], time.Second)
+}
+
+func timed(f func()) time.Duration {
+	start := time.Now()
+	f()
+	return time.Since(start)
 }
 
 func TestTheFirstClientMayBeTheCommandOfAMember(t *testing.T) {

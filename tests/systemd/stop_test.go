@@ -1,0 +1,73 @@
+package systemd
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/marianned/marianned/tests/box"
+)
+
+// begun waits until n calls hold a slot.
+func begun(t *testing.T, b *box.Box, n int) {
+	t.Helper()
+	begunAt(t, b, socketPath, n)
+}
+
+func begunAt(t *testing.T, b *box.Box, path string, n int) {
+	t.Helper()
+	c := dialAt(t, b, path)
+	require.Eventually(t, func() bool {
+		var status struct {
+			RunningJobs int `json:"running_jobs"`
+		}
+		c.call("daemon.status", "null", &status)
+		return status.RunningJobs == n
+	}, box.Patience, time.Millisecond)
+	require.NoError(t, c.Close())
+}
+
+// stopped requires that the service has ended well, and that its socket waits for
+// the next client.
+func stopped(t *testing.T, b *box.Box) {
+	t.Helper()
+	require.Equal(t, map[string]string{"ActiveState": "inactive", "Result": "success", "ExecMainCode": "1", "ExecMainStatus": "0"},
+		b.Show(t, serviceUnit, "ActiveState", "Result", "ExecMainCode", "ExecMainStatus")) // CLD_EXITED
+	require.Equal(t, map[string]string{"SubState": "listening", "Result": "success"},
+		b.Show(t, socketUnit, "SubState", "Result"))
+}
+
+func TestAStopLetsALongCallEnd(t *testing.T) {
+	b := installed(t)
+	fixture(t, b)
+	c := dial(t, b)
+	c.send(`{"jsonrpc":"2.0","id":1,"method":"sleep","params":{"ms":3000}}`)
+	begun(t, b, 1)
+	b.Systemctl(t, "stop", serviceUnit)
+	require.Equal(t, `{"jsonrpc":"2.0","id":1,"result":"slept"}`, c.line())
+	c.ends()
+	stopped(t, b)
+}
+
+func TestACallThatNeverEndsIsCutOffAtTheDrainLimitAndLogged(t *testing.T) {
+	b := installed(t)
+	// TimeoutStopSec= is above the daemon's own limit: SIGKILL would be a failure.
+	limit := time.Duration(soaking(2, 20)) * time.Second
+	fixture(t, b, "--drain-timeout", limit.String())
+	journal := b.Follow(t, serviceUnit)
+	c := dial(t, b)
+	c.send(`{"jsonrpc":"2.0","id":1,"method":"hang"}`)
+	begun(t, b, 1)
+	start := time.Now()
+	b.Systemctl(t, "stop", serviceUnit)
+	require.InDelta(t, limit.Seconds(), time.Since(start).Seconds(), 2)
+	require.Equal(t, `{"jsonrpc":"2.0","id":1,"error":{"code":-32003,"message":"the server is shutting down",`+
+		`"data":{"reason":"shutting_down","scope":"server","executed":"unknown"}}}`, c.line())
+	c.ends()
+	entry := journal.Await(t, "call cut off")
+	require.Contains(t, entry.Message, "method=hang")
+	require.Contains(t, entry.Message, "uid=0")
+	require.Equal(t, "4", entry.Priority)
+	stopped(t, b)
+}
