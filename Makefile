@@ -25,7 +25,7 @@ LDFLAGS := -s -w \
 BUILD := CGO_ENABLED=0 $(GO) build -buildvcs=false -trimpath
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test lint fuzz clean
+.PHONY: help build demo test soak lint fuzz clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -41,6 +41,11 @@ demo: build ## build, and watch a socket being opened, a call, the answer, the e
 test: ## run the checks and every test; says at the end what it could not run
 	$(BUILD) -o $(BIN)/runner ./tests/runner
 	$(BIN)/runner $(ARGS)
+
+# The same tests as in `make test`, with thousands of rounds for tens.
+soak: ## run the long forms of the tests on a real systemd, about 10 minutes, as root
+	$(BUILD) -o $(BIN)/runner ./tests/runner
+	MARIANNED_SOAK=1 $(BIN)/runner -timeout=60m $(or $(ARGS),./tests/systemd)
 
 lint: ## gofmt, go vet, staticcheck
 	$(BUILD) -o $(BIN)/runner ./tests/runner

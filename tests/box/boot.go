@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -35,17 +36,27 @@ func (b *Box) start() error {
 		close(b.ended)
 		return err
 	}
-	defer notify.Close()
+	b.notify = notify
 	started := make(chan error)
 	go b.supervise(notify.LocalAddr().String(), started)
 	if err := <-started; err != nil {
 		return err
 	}
-	go func() { // do not wait for news of who has ended
+	go func() { // nobody waits for news of a box that has ended
 		<-b.ended
-		_ = notify.SetReadDeadline(time.Unix(1, 0))
+		_ = notify.Close()
 	}()
-	return b.awaitReady(notify)
+	return b.awaitReady()
+}
+
+// Reboot boots the box anew. What is not in /run stays; paths that Path has
+// returned are void.
+func (b *Box) Reboot(t testing.TB) {
+	t.Helper()
+	b.Try(t, "systemctl", "--no-block", "reboot") // may be ended by what it asks for
+	if err := b.awaitReady(); err != nil {
+		t.Fatalf("reboot the box: %v", err)
+	}
 }
 
 // supervise runs systemd-nspawn to its end, on a thread of its own: the thread
@@ -64,34 +75,52 @@ func (b *Box) supervise(notify string, started chan<- error) {
 		return
 	}
 	defer close(b.ended)
-	command, err := b.launch(notify)
-	started <- err
-	if err == nil {
-		_ = command.Wait() // it is killed in the end
+	root, err := b.unshare()
+	for boot := 1; ; boot++ {
+		var command *exec.Cmd
+		if err == nil {
+			command, err = b.launch(root, boot, notify)
+		}
+		if boot == 1 {
+			started <- err
+		}
+		if err != nil {
+			return
+		}
+		_ = command.Wait() // in the end it is killed
+		if command.ProcessState.ExitCode() != exitReboot {
+			return
+		}
 	}
 }
 
-// launch gives the calling thread a mount namespace with the root of the box in
-// it, and starts systemd-nspawn there.
-func (b *Box) launch(notify string) (*exec.Cmd, error) {
+// exitReboot is what systemd-nspawn exits with, given --keep-unit, when it is to be
+// started again.
+const exitReboot = 133
+
+// unshare gives the calling thread a mount namespace with the root of the box in
+// it, and returns its path.
+func (b *Box) unshare() (root string, err error) {
 	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
-		return nil, fmt.Errorf("a mount namespace: %w", err)
+		return "", fmt.Errorf("a mount namespace: %w", err)
 	}
 	mounts := filepath.Join(b.folder(), "mounts")
 	if err := os.Mkdir(mounts, 0o700); err != nil {
-		return nil, err
+		return "", err
 	}
-	root, err := mountRoot(mounts)
-	if err != nil {
-		return nil, err
-	}
+	return mountRoot(mounts)
+}
+
+// launch starts systemd-nspawn on the calling thread. Each boot has a cgroup of its
+// own below the box's.
+func (b *Box) launch(root string, boot int, notify string) (*exec.Cmd, error) {
 	// With --keep-unit the box grows in the cgroup of its parent.
-	cgroup, err := makeCgroup(b.name)
+	cgroup, err := makeCgroup(filepath.Join(b.name, strconv.Itoa(boot)))
 	if err != nil {
 		return nil, err
 	}
 	defer cgroup.Close()
-	console, err := os.Create(b.console())
+	console, err := os.OpenFile(b.console(), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err
 	}
@@ -115,14 +144,15 @@ func (b *Box) launch(notify string) (*exec.Cmd, error) {
 }
 
 // awaitReady waits for sd_notify(3) messages of systemd-nspawn: the pid of the
-// box's PID 1, and that it has booted.
-func (b *Box) awaitReady(notify *net.UnixConn) error {
-	if err := notify.SetReadDeadline(time.Now().Add(Patience)); err != nil {
+// box's PID 1, and then that it has booted.
+func (b *Box) awaitReady() error {
+	if err := b.notify.SetReadDeadline(time.Now().Add(Patience)); err != nil {
 		return err
 	}
+	started := false
 	message := make([]byte, 4096)
 	for {
-		n, err := notify.Read(message)
+		n, err := b.notify.Read(message)
 		if err != nil {
 			return fmt.Errorf("it has not booted: %w", err)
 		}
@@ -132,8 +162,9 @@ func (b *Box) awaitReady(notify *net.UnixConn) error {
 				if b.pid, err = strconv.Atoi(pid); err != nil {
 					return err
 				}
+				started = true
 			}
-			if line == "READY=1" && b.pid != 0 {
+			if line == "READY=1" && started {
 				return nil
 			}
 		}

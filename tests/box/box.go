@@ -2,6 +2,7 @@ package box
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"sync"
 	"testing"
@@ -15,12 +16,13 @@ import (
 const Patience = time.Minute
 
 // Box is a container with a systemd that has booted. Its methods may be called
-// from several goroutines at once, but for those that take a testing.TB, which
-// may end the test.
+// from several goroutines at once, but for Reboot; those that take a testing.TB may
+// end the test, and are for its goroutine.
 type Box struct {
-	name string // of the machine, of its cgroup, and of its folder in stateFolder
-	lock *os.File
-	pid  int // of its PID 1, as the host sees it
+	name   string // of the machine, of its cgroup, and of its folder in stateFolder
+	lock   *os.File
+	notify *net.UnixConn // on which systemd-nspawn tells of the box
+	pid    int           // of its PID 1, as the host sees it
 	// ended is closed when systemd-nspawn has ended.
 	ended chan struct{}
 }

@@ -55,6 +55,18 @@ func TestWhatIsWrittenInTheBoxStaysInIt(t *testing.T) {
 	require.NoFileExists(t, "/etc/marianned-box-test")
 }
 
+func TestARebootLeavesWhatIsNotInRun(t *testing.T) {
+	b := Boot(t)
+	b.Write(t, "/run/before", "")
+	b.Write(t, "/etc/before", "")
+	pid := b.pid
+	b.Reboot(t)
+	require.NotEqual(t, pid, b.pid)
+	require.Equal(t, "running\n", b.Run(t, "systemctl", "is-system-running"))
+	require.Equal(t, 1, b.Try(t, "test", "-e", "/run/before").Code)
+	b.Run(t, "test", "-e", "/etc/before")
+}
+
 func TestARemovedBoxLeavesNoTrace(t *testing.T) {
 	if missing := need(); missing != "" {
 		t.Skip(missing)

@@ -34,7 +34,7 @@ func makeCgroup(name string) (*os.File, error) {
 		return nil, err
 	}
 	path := filepath.Join(hierarchy, name)
-	if err := os.Mkdir(path, 0o755); err != nil {
+	if err := os.MkdirAll(path, 0o755); err != nil {
 		return nil, err
 	}
 	return os.Open(path)

@@ -13,13 +13,13 @@ import (
 // rootVariable is the environment variable that names another root.
 const rootVariable = "MARIANNED_BOX_ROOT"
 
-// target is what the box boots to. The daemon's own units and those of the host
-// are in none of its dependencies: a test starts what it is about.
+// target is what the box boots to: systemd's own sockets, with the bus, and those
+// that a test has enabled.
 const target = `[Unit]
 Description=The box is up
 Requires=sysinit.target
-Wants=dbus.socket
-After=sysinit.target dbus.socket
+Wants=sockets.target
+After=sysinit.target sockets.target
 AllowIsolate=yes
 `
 

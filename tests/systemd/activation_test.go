@@ -27,6 +27,16 @@ func TestNothingRunsUntilTheFirstConnectWhichIsAnswered(t *testing.T) {
 	require.Equal(t, health.PID, dial(t, b).health().PID, "the second client meets the same daemon")
 }
 
+func TestAfterABootTheSocketIsThereAndNothingElse(t *testing.T) {
+	b := installed(t)
+	b.Reboot(t)
+	require.Equal(t, map[string]string{"ActiveState": "active", "SubState": "listening", "UnitFileState": "enabled"},
+		b.Show(t, socketUnit, "ActiveState", "SubState", "UnitFileState"))
+	require.Equal(t, map[string]string{"ActiveState": "inactive", "InvocationID": ""}, // it has never run
+		b.Show(t, serviceUnit, "ActiveState", "InvocationID"))
+	require.Equal(t, "ok", dial(t, b).health().Status)
+}
+
 // From connect(2) to the reply: the service manager notices, starts the process,
 // makes its sandbox, and the daemon answers.
 func TestTheFirstClientWaitsForLittle(t *testing.T) {
@@ -58,4 +68,11 @@ func TestTheFirstClientMayBeTheCommandOfAMember(t *testing.T) {
 	b := installed(t)
 	user(t, b, "ann", "marianned")
 	require.Equal(t, "\"pong\"\n", b.Run(t, box.As("ann", binary, "call", "--json", "rpc.ping")...))
+}
+
+func TestSystemdHasNothingToSayAboutWhatIsInstalled(t *testing.T) {
+	b := installed(t)
+	for _, unit := range []string{socketUnit, serviceUnit} {
+		require.Equal(t, box.Result{}, b.Try(t, "systemd-analyze", "verify", "/etc/systemd/system/"+unit))
+	}
 }

@@ -18,7 +18,7 @@ var refusals = []struct{ action, bare, system, user string }{
 	{"see the kernel's settings", "allowed", "ENOENT", "allowed"},
 	{"open an inet socket", "allowed", "EAFNOSUPPORT", "EAFNOSUPPORT"},
 	{"open a netlink socket", "allowed", "EAFNOSUPPORT", "EAFNOSUPPORT"},
-	{"make a user namespace", "EINVAL", "EPERM", "EPERM"}, // of a process with threads
+	{"make a user namespace", "EINVAL", "EPERM", "EPERM"},            // of a process with threads
 	{"map memory to run", "allowed", "EPERM EACCES", "EPERM EACCES"}, // a filter, or from systemd 254 on PR_SET_MDWE
 	{"change the personality", "allowed", "EPERM", "EPERM"},
 	{"run in real time", "EINVAL", "EPERM", "EPERM"}, // without its parameters
