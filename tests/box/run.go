@@ -71,3 +71,13 @@ func (b *Box) Run(t testing.TB, args ...string) string {
 	}
 	return result.Stdout
 }
+
+// Await asks again and again until condition holds, on the goroutine of the test.
+func Await(t testing.TB, what string, condition func() bool) {
+	t.Helper()
+	for start := time.Now(); !condition(); time.Sleep(5 * time.Millisecond) {
+		if time.Since(start) > Patience {
+			t.Fatalf("waited %s in vain until %s", Patience, what)
+		}
+	}
+}

@@ -46,6 +46,8 @@ func TestADaemonThatCanNeverStartFailsItsSocketAndIsBroughtBack(t *testing.T) {
 	_, err := io.ReadAll(c.lines)
 	require.Error(t, err, "who waited is told")
 
+	require.Contains(t, b.Show(t, serviceUnit, "StatusText")["StatusText"], "idle-exit is 1ns")
+
 	b.Run(t, "rm", path)
 	// units/README.md, "When it does not start".
 	b.Systemctl(t, "reset-failed", serviceUnit, socketUnit)

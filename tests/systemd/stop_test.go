@@ -1,6 +1,7 @@
 package systemd
 
 import (
+	"regexp"
 	"testing"
 	"time"
 
@@ -18,14 +19,41 @@ func begun(t *testing.T, b *box.Box, n int) {
 func begunAt(t *testing.T, b *box.Box, path string, n int) {
 	t.Helper()
 	c := dialAt(t, b, path)
-	require.Eventually(t, func() bool {
+	box.Await(t, "the calls hold their slots", func() bool {
 		var status struct {
 			RunningJobs int `json:"running_jobs"`
 		}
 		c.call("daemon.status", "null", &status)
 		return status.RunningJobs == n
-	}, box.Patience, time.Millisecond)
+	})
 	require.NoError(t, c.Close())
+}
+
+// status waits until the service manager has a text about the service.
+func status(t *testing.T, b *box.Box, pattern string) {
+	t.Helper()
+	wanted := regexp.MustCompile("^" + pattern + "$")
+	box.Await(t, "the status is "+pattern, func() bool {
+		return wanted.MatchString(b.Show(t, serviceUnit, "StatusText")["StatusText"])
+	})
+}
+
+func TestSystemctlStatusShowsConnectionsCallsAndTotals(t *testing.T) {
+	b := installed(t)
+	fixture(t, b, "--drain-timeout=3s")
+	c := dial(t, b)
+	c.health()
+	status(t, b, "connections 1, in flight 0, total 1")
+	c.send(`{"jsonrpc":"2.0","id":2,"method":"sleep","params":{"ms":1500}}`)
+	c.send(`{"jsonrpc":"2.0","id":3,"method":"hang"}`)
+	status(t, b, "connections 1, in flight 2, total 3")
+	require.Contains(t, b.Run(t, "systemctl", "status", serviceUnit), `Status: "connections 1, in flight `)
+	b.Systemctl(t, "stop", "--no-block", serviceUnit)
+	status(t, b, "draining 2")
+	require.Contains(t, c.line(), "slept")
+	status(t, b, "draining 1")
+	require.Contains(t, c.line(), "-32003")
+	c.ends()
 }
 
 // stopped requires that the service has ended well, and that its socket waits for
