@@ -3,6 +3,7 @@ package systemd
 import (
 	"slices"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -62,6 +63,28 @@ func timed(f func()) time.Duration {
 	start := time.Now()
 	f()
 	return time.Since(start)
+}
+
+func TestAHundredFirstClientsAreServedByOneDaemon(t *testing.T) {
+	b := installed(t)
+	pids := make(chan int, 100)
+	failures := make(chan error, cap(pids))
+	var clients sync.WaitGroup
+	for range cap(pids) {
+		clients.Go(func() {
+			pid, err := visit(b.Path(socketPath))
+			pids <- pid
+			failures <- err
+		})
+	}
+	clients.Wait()
+	first := <-pids
+	for range cap(pids) - 1 {
+		require.Equal(t, first, <-pids)
+	}
+	for range cap(failures) {
+		require.NoError(t, <-failures)
+	}
 }
 
 func TestTheFirstClientMayBeTheCommandOfAMember(t *testing.T) {
