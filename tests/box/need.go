@@ -1,6 +1,7 @@
 package box
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
@@ -16,6 +17,7 @@ var programs = []struct{ name, debian string }{
 	{"systemctl", "systemd"},
 	{"dbus-daemon", "dbus"}, // by which logind, and so a user's manager, is reached
 	{"nsenter", "util-linux"},
+	{"unshare", "util-linux"},
 	{"setpriv", "util-linux"},
 }
 
@@ -28,6 +30,9 @@ func need() string {
 		if _, err := exec.LookPath(program.name); err != nil {
 			return fmt.Sprintf("needs %s: apt-get install %s", program.name, program.debian)
 		}
+	}
+	if out, err := exec.Command("unshare", "--mount", "true").CombinedOutput(); err != nil {
+		return fmt.Sprintf("needs CAP_SYS_ADMIN, which root has not got in this container: %s", bytes.TrimSpace(out))
 	}
 	if os.Getenv(rootVariable) == "" {
 		if apart("/usr") || apart("/etc") {
