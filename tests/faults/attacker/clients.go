@@ -1,0 +1,74 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"slices"
+	"syscall"
+	"time"
+)
+
+// hold calls once and keeps the connection.
+func hold(c *connection) {
+	c.put(c.appendCall(nil, "rpc.ping", "{}"))
+	c.drain()
+}
+
+// exhaust keeps the connection for up to 300 ms: a place is always about to become
+// free, and is always wanted.
+func exhaust(c *connection) {
+	c.put(c.appendCall(nil, "rpc.ping", "{}"))
+	c.attacker.pause(time.Duration(c.rnd.IntN(300)) * time.Millisecond)
+}
+
+// connect makes connections and closes them, as fast as it can; every other one
+// has sent a call.
+func connect(c *connection) {
+	for c.attacker.ctx.Err() == nil {
+		nc, err := net.Dial("unix", c.attacker.path)
+		if err != nil {
+			continue // a full backlog
+		}
+		if c.rnd.IntN(2) == 0 {
+			_, _ = nc.Write(c.appendCall(nil, "rpc.echo", `{"n":1}`)) // may be refused meanwhile
+		}
+		_ = nc.Close()
+	}
+}
+
+// mixed does any one of the other attacks, for a random time.
+func mixed(c *connection) {
+	names := slices.Sorted(maps.Keys(attacks))
+	name := names[c.rnd.IntN(len(names))]
+	end := time.AfterFunc(time.Duration(c.rnd.IntN(100))*time.Millisecond, func() { _ = c.Close() })
+	defer end.Stop()
+	attacks[name](c)
+}
+
+// killed starts attackers that do a bit of everything, and kills each with SIGKILL
+// after up to 200 ms.
+func killed(a *attacker) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	rnd := rand.New(rand.NewPCG(a.seed, 0))
+	for a.ctx.Err() == nil {
+		ctx, cancel := context.WithTimeout(a.ctx, time.Duration(rnd.IntN(200))*time.Millisecond)
+		client := exec.CommandContext(ctx, self, "-connections", fmt.Sprint(a.connections), "-for", "1m",
+			"-seed", fmt.Sprint(rnd.Uint64()), a.path, "mixed")
+		client.Stderr = os.Stderr
+		client.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+		err := client.Run()
+		cancel()
+		if ctx.Err() == nil {
+			return fmt.Errorf("the client to be killed has ended by itself: %w", err)
+		}
+	}
+	return nil
+}

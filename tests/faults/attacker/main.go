@@ -1,0 +1,71 @@
+// Command attacker does one thing to a socket that a server has to stand, on many
+// connections at once, until its time is over:
+//
+//	attacker [-connections N] [-for DURATION] [-seed N] SOCKET ATTACK
+//
+// A connection that the server ends is made again. The attacker bounds its own
+// memory: it is the server that is to be tried. See attacks for their names; three
+// are of another kind:
+//
+//	mixed    does any of them for a moment, then another
+//	killed   starts attackers that do so, and kills them
+//	burn     needs no server: it uses as many processors as -cores says
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"maps"
+	"os"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// memory is what the attacker may take, in bytes; the collector works to stay
+// well below.
+const memory = 512 << 20
+
+func main() {
+	a := new(attacker)
+	flag.IntVar(&a.connections, "connections", 1, "connections at once")
+	duration := flag.Duration("for", 3*time.Second, "how long")
+	flag.Uint64Var(&a.seed, "seed", 1, "what decides about all that is random")
+	cores := flag.Float64("cores", 1, "burn: how many processors to use")
+	flag.Parse()
+	ctx, cancel := context.WithTimeout(context.Background(), *duration)
+	defer cancel()
+	a.ctx, a.path = ctx, flag.Arg(0)
+	if err := run(a, flag.Arg(1), *cores); err != nil {
+		fmt.Fprintln(os.Stderr, "attacker:", err)
+		os.Exit(1)
+	}
+}
+
+func run(a *attacker, name string, cores float64) error {
+	debug.SetMemoryLimit(memory / 2)
+	if err := unix.Setrlimit(unix.RLIMIT_DATA, &unix.Rlimit{Cur: memory, Max: memory}); err != nil {
+		return fmt.Errorf("RLIMIT_DATA: %w", err)
+	}
+	switch name {
+	case "burn":
+		burn(a.ctx, cores)
+		return nil
+	case "killed":
+		return killed(a)
+	case "mixed":
+		a.run(mixed)
+		return nil
+	}
+	do := attacks[name]
+	if do == nil {
+		names := slices.Sorted(maps.Keys(attacks))
+		return fmt.Errorf("found no attack %q, expected one of: %s", name, strings.Join(names, ", "))
+	}
+	a.run(do)
+	return nil
+}
