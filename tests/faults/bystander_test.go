@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"encoding/json"
 	"io"
+	"os"
 	"testing"
 	"time"
 
@@ -31,10 +32,12 @@ func startBystander(t *testing.T, args ...string) *bystander {
 	var err error
 	b.phases, err = b.cmd.StdinPipe()
 	require.NoError(t, err)
-	out, err := b.cmd.StdoutPipe()
+	out, in, err := os.Pipe() // a StdoutPipe would be closed when the program ends
 	require.NoError(t, err)
-	b.out = bufio.NewReader(out)
+	t.Cleanup(func() { _ = out.Close() })
+	b.out, b.cmd.Stdout = bufio.NewReader(out), in
 	b.start()
+	require.NoError(t, in.Close())
 	line, err := b.out.ReadString('\n')
 	require.NoError(t, err, b.said())
 	require.Equal(t, "connected\n", line)
@@ -50,7 +53,7 @@ func (b *bystander) phase(name string) {
 // end returns the reports by phase and kind.
 func (b *bystander) end() map[string]map[string]report {
 	b.t.Helper()
-	require.NoError(b.t, b.phases.Close())
+	_ = b.phases.Close() // may have been closed already
 	var reports map[string]map[string]report
 	require.NoError(b.t, json.NewDecoder(b.out).Decode(&reports), b.said())
 	b.wait()

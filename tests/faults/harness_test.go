@@ -146,6 +146,12 @@ func socketPath(t *testing.T) string {
 	return filepath.Join(dir, "s")
 }
 
+// allowEverybody lets every uid connect to a socket that the test itself bound.
+func allowEverybody(t *testing.T, path string) {
+	t.Helper()
+	require.NoError(t, os.Chmod(path, 0o666))
+}
+
 // server is a server under attack, and root's connection to it.
 type server struct {
 	*process
@@ -184,13 +190,25 @@ func awaitSocket(t *testing.T, path string) (c *client) {
 	return c
 }
 
-// ends lets the server stop as an operator does: it must end well.
-func (s *server) ends() {
-	s.t.Helper()
-	_ = s.root.Close()
-	require.NoError(s.t, s.cmd.Process.Signal(syscall.SIGTERM))
-	s.wait()
+// stops ends the server as an operator does. It returns what is wrong with how it
+// ended.
+func (s *server) stops() string {
+	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		return err.Error()
+	}
+	select {
+	case <-s.ended:
+	case <-time.After(drainTimeout):
+		return fmt.Sprintf("it does not end within %s of SIGTERM", drainTimeout)
+	}
+	if !s.cmd.ProcessState.Success() {
+		return s.cmd.ProcessState.String() + ": " + s.said()
+	}
+	return ""
 }
+
+// drainTimeout is what the service manager grants (TimeoutStopSec= of the unit).
+const drainTimeout = 30 * time.Second
 
 // status is what daemon.status answers.
 type status struct {

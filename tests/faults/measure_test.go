@@ -17,13 +17,13 @@ func (a attack) measure(t *testing.T, f form) result {
 		program = a.program
 	}
 	s := serve(t, program, a.shell, strings.Fields(*moreFlags)...)
+	r := result{attack: a}
+	quiet := s.warm(t)
+	r.start = quiet.memory
+
 	bystander := startBystander(t, s.path)
 	bystander.phase("before")
 	last(f.before)
-	quiet := s.status()
-	start, err := memoryOf(s.cmd.Process.Pid)
-	require.NoError(t, err)
-
 	bystander.phase("attack")
 	watch := s.watch()
 	used := processorTime(t, s.cmd.Process.Pid)
@@ -32,24 +32,24 @@ func (a attack) measure(t *testing.T, f form) result {
 	for _, p := range attackers {
 		p.wait()
 	}
+	over := time.Now()
+	bystander.phase("after")
 	nowBusy, nowAll := machineTime(t)
-	r := result{attack: a, start: start, load: load{
-		share: (nowBusy - busy).Seconds() / (nowAll - all).Seconds(),
-		cores: []float64{(processorTime(t, s.cmd.Process.Pid) - used).Seconds() / f.attack.Seconds()},
-	}}
+	r.load.share = (nowBusy - busy).Seconds() / (nowAll - all).Seconds()
+	if r.seen = watch(); r.seen.err != nil {
+		return r
+	}
+	r.load.cores = append(r.load.cores, (processorTime(t, s.cmd.Process.Pid)-used).Seconds()/f.attack.Seconds())
 	for _, p := range attackers {
 		r.load.cores = append(r.load.cores, p.cores())
 	}
+	r.bystander = bystander.end()
 
-	bystander.phase("after")
-	over := time.Now()
-	r.left = s.settle(quiet)
+	r.left = s.settle(quiet, over)
 	last(f.rest - time.Since(over))
-	r.seen = watch()
-	if r.end, err = memoryOf(s.cmd.Process.Pid); err != nil {
-		r.seen.err = err
-		return r
-	}
+	var err error
+	r.end, err = memoryOf(s.cmd.Process.Pid)
+	require.NoError(t, err)
 	total := s.status()
 	r.refusals = difference(total.Refusals, quiet.Refusals)
 	total.Refusals = r.refusals
@@ -57,13 +57,12 @@ func (a attack) measure(t *testing.T, f form) result {
 	total.TotalConnections -= quiet.TotalConnections
 	r.happened = a.happened(r.seen.high, total)
 	if newcomer, err := dial(t, s.path); err != nil {
-		r.left = "new clients are not served: " + err.Error()
+		r.left += " a new client is not served: " + err.Error()
 	} else if _, err = newcomer.status(); err != nil {
-		r.left = "new clients are not served: " + err.Error()
+		r.left += " a new client is not served: " + err.Error()
 	}
-	r.bystander = bystander.end()
+	r.left += s.stops()
 	r.log = strings.Count(s.said(), "\n") / int(f.attack.Seconds())
-	s.ends()
 	if f.bounds.compare(r) {
 		r.raw = r.load.besideRawEcho(t, f)
 	}
@@ -88,26 +87,59 @@ func (a attack) start(t *testing.T, path string, duration time.Duration) []*proc
 	return attackers
 }
 
-// settleTimeout is how long the server may take to be as before an attack: the
-// longest that a call can wait for its slot (QueueTimeout), and some.
-const settleTimeout = 35 * time.Second
+// quiet is a server that nobody uses.
+type quiet struct {
+	status
+	memory
+}
 
-// settle waits until nothing is left of the attack. It returns what is, if that
-// does not happen.
-func (s *server) settle(quiet status) string {
-	deadline := time.Now().Add(settleTimeout)
+// warm lets ordinary clients use the server, and returns how it is afterwards:
+// with the pages of its program that were read, and what the runtime keeps of
+// threads and goroutines for ever.
+func (s *server) warm(t *testing.T) quiet {
+	t.Helper()
+	q := quiet{status: s.status()}
+	attack{name: "ordinary", uids: 2, each: 25}.start(t, s.path, time.Second)
+	require.Eventually(t, func() bool { return s.status().Connections >= 40 }, patience, time.Millisecond)
+	require.Empty(t, s.settle(q, time.Now()))
+	q.status = s.status()
+	var err error
+	q.memory, err = memoryOf(s.cmd.Process.Pid)
+	require.NoError(t, err)
+	return q
+}
+
+// settleTimeout is how long the server may take to be as before an attack. It is
+// more than a call can wait for its slot (QueueTimeout): calls of clients that are
+// gone are still made.
+const settleTimeout = time.Minute
+
+// settle waits until the server is as quiet as q after an attack was over. It
+// returns which count is not, if that does not happen; memory is the caller's to
+// look at.
+func (s *server) settle(q quiet, over time.Time) string {
+	deadline := time.After(settleTimeout - time.Since(over))
 	for {
 		now, err := s.root.status()
 		if err != nil {
 			return err.Error()
 		}
-		if now.Connections <= quiet.Connections && now.Waiting+now.Queued+now.Streams+now.BufferedBytes == 0 && now.Running <= 1 {
-			return "" // one call may be the bystander's
+		m, err := memoryOf(s.cmd.Process.Pid)
+		if err != nil {
+			return err.Error()
 		}
-		if time.Now().After(deadline) {
-			return fmt.Sprintf("%s after the attack: %+v; before it: %+v", settleTimeout, now, quiet)
+		counted := now.Connections > q.Connections || now.Waiting+now.Running+now.Queued+now.Streams+now.BufferedBytes > 0
+		if !counted && (q.resident == 0 || grown(q.memory, m) <= maxGrown) {
+			return ""
 		}
-		last(20 * time.Millisecond)
+		select {
+		case <-time.After(50 * time.Millisecond):
+		case <-deadline:
+			if !counted {
+				return ""
+			}
+			return fmt.Sprintf("%s after the attack: %+v; before it: %+v", settleTimeout, now, q.status)
+		}
 	}
 }
 
@@ -115,6 +147,8 @@ func (s *server) settle(quiet status) string {
 type seen struct {
 	high    status // of each count, the highest
 	slowest time.Duration
+	unread  int // bytes of output in the kernel, at most
+	service int // bytes of memory of the process and of that, at most
 	err     error
 }
 
@@ -132,7 +166,7 @@ func (s *server) watch() func() seen {
 			case <-stop:
 				done <- w
 				return
-			case <-time.After(20 * time.Millisecond):
+			case <-time.After(50 * time.Millisecond):
 			}
 			w.look(s)
 		}
@@ -150,6 +184,10 @@ func (w *seen) look(s *server) {
 		_ = s.cmd.Process.Kill()
 		err = fmt.Errorf("ended: its memory had grown to %d MiB", m.resident/mib)
 	}
+	var unread int
+	if err == nil {
+		unread, err = unreadOutput(s.cmd.Process.Pid)
+	}
 	begin := time.Now()
 	var now status
 	if err == nil {
@@ -159,6 +197,7 @@ func (w *seen) look(s *server) {
 		w.err = err
 		return
 	}
+	w.unread, w.service = max(w.unread, unread), max(w.service, m.resident+unread)
 	w.slowest = max(w.slowest, time.Since(begin))
 	w.high = status{
 		Connections:   max(w.high.Connections, now.Connections),

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 )
 
 const mib = 1 << 20
@@ -43,6 +44,36 @@ func memoryOf(pid int) (m memory, err error) {
 		return m, fmt.Errorf("found %d of %d lines in /proc/%d/status", found, len(fields), pid)
 	}
 	return m, nil
+}
+
+// unreadOutput returns what the kernel holds of what a process wrote to sockets
+// and nobody has read, in bytes with the kernel's own overhead (SIOCOUTQ, unix(7)).
+// It is counted against the memory of the service, not of the process.
+func unreadOutput(pid int) (bytes int, err error) {
+	process, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = unix.Close(process) }()
+	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", pid))
+	if err != nil {
+		return 0, err
+	}
+	for _, e := range entries {
+		n, err := strconv.Atoi(e.Name())
+		if err != nil {
+			return 0, err
+		}
+		fd, err := unix.PidfdGetfd(process, n, 0)
+		if err != nil {
+			continue // closed meanwhile
+		}
+		if unread, err := unix.IoctlGetInt(fd, unix.SIOCOUTQ); err == nil { // fails for what is no socket
+			bytes += unread
+		}
+		_ = unix.Close(fd)
+	}
+	return bytes, nil
 }
 
 // ticksPerSecond is USER_HZ, which is 100 on every machine that Go runs on.

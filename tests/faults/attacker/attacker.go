@@ -25,8 +25,6 @@ type attacker struct {
 type attack func(*connection)
 
 var attacks = map[string]attack{
-	"hold":        hold,
-	"exhaust":     exhaust,
 	"half-sent":   halfSent,
 	"drip":        drip,
 	"never-read":  neverRead,
@@ -34,10 +32,18 @@ var attacks = map[string]attack{
 	"batches":     batches,
 	"junk":        junk,
 	"connect":     connect,
+	"exhaust":     exhaust,
 	"sleepers":    sleepers,
-	"waiters":     waiters,
 	"subscribers": subscribers,
 	"cancels":     cancels,
+}
+
+// others are what else clients do.
+var others = map[string]attack{
+	"ordinary": ordinary,
+	"hold":     hold,
+	"waiters":  waiters,
+	"mixed":    mixed,
 }
 
 // connection is one connection of an attacker's, which is closed when the time is

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -16,6 +17,20 @@ import (
 // hold calls once and keeps the connection.
 func hold(c *connection) {
 	c.put(c.appendCall(nil, "rpc.ping", "{}"))
+	c.drain()
+}
+
+// ordinary makes small calls of all kinds, reads the replies and keeps the
+// connection: no attack, but what a server is used for.
+func ordinary(c *connection) {
+	lines := c.appendCall(nil, "rpc.ping", "{}")
+	lines = c.appendCall(lines, "rpc.discover", "{}")
+	lines = c.appendCall(lines, "rpc.echo", `{"text":"`+strings.Repeat("x", 10_000)+`"}`)
+	lines = c.appendCall(lines, "sleep", `{"ms":10}`)
+	lines = c.appendCall(lines, "ticks", `{"bytes":10}`)
+	lines = c.appendCall(lines, "rpc.cancel", fmt.Sprintf(`{"id":%d}`, c.ids))
+	lines = append(append(lines, hundreds[0]...), "rubbish\n"...)
+	c.put(lines)
 	c.drain()
 }
 

@@ -4,11 +4,10 @@
 //	attacker [-connections N] [-for DURATION] [-seed N] SOCKET ATTACK
 //
 // A connection that the server ends is made again. The attacker bounds its own
-// memory: it is the server that is to be tried. See attacks for their names; three
-// are of another kind:
+// memory: it is the server that is to be tried. See attacks and others for what
+// there is, and besides:
 //
-//	mixed    does any of them for a moment, then another
-//	killed   starts attackers that do so, and kills them
+//	killed   starts attackers that do all of it in turns, and kills them
 //	burn     needs no server: it uses as many processors as -cores says
 package main
 
@@ -57,14 +56,13 @@ func run(a *attacker, name string, cores float64) error {
 		return nil
 	case "killed":
 		return killed(a)
-	case "mixed":
-		a.run(mixed)
-		return nil
 	}
 	do := attacks[name]
 	if do == nil {
-		names := slices.Sorted(maps.Keys(attacks))
-		return fmt.Errorf("found no attack %q, expected one of: %s", name, strings.Join(names, ", "))
+		do = others[name]
+	}
+	if do == nil {
+		return fmt.Errorf("found no attack %q, expected one of: %s", name, strings.Join(slices.Sorted(maps.Keys(attacks)), ", "))
 	}
 	a.run(do)
 	return nil

@@ -4,10 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"net"
-	"os"
 	"slices"
 	"strconv"
 	"sync"
@@ -84,27 +81,38 @@ func newSeries(name string, kind kind, interval time.Duration) *series {
 	return &series{name: name, kind: kind, interval: interval}
 }
 
-// run calls until stop is closed, and then waits for what is due. A connection
-// that ends early is no error here: its calls are without an answer.
+// run calls until stop is closed, and then waits for what is due. That the
+// connection ends early is no error here: its calls are without an answer.
 func (s *series) run(nc net.Conn, phase *phase, stop <-chan struct{}) error {
-	read := make(chan error, 1)
-	go func() { read <- s.read(nc) }()
-	due := time.Now()
-	for {
-		select {
-		case <-stop:
-			return s.await(nc, read)
-		case <-time.After(time.Until(due)):
-		}
-		if err := nc.SetWriteDeadline(due.Add(patience)); err != nil {
-			return err
-		}
-		if _, err := nc.Write(s.next(due, phase.current())); err != nil {
-			<-stop
-			return s.await(nc, read)
-		}
-		due = due.Add(s.interval)
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		s.read(nc)
+	}()
+	for due := time.Now(); s.call(nc, due, phase, stop); due = due.Add(s.interval) {
 	}
+	<-stop
+	if err := nc.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		return err
+	}
+	_ = nc.(*net.UnixConn).CloseWrite() // the server ends it then, or has done so
+	<-read
+	return nil
+}
+
+// call sends the call that is due next. It returns false when there is to be no
+// other.
+func (s *series) call(nc net.Conn, due time.Time, phase *phase, stop <-chan struct{}) bool {
+	select {
+	case <-stop:
+		return false
+	case <-time.After(time.Until(due)):
+	}
+	if err := nc.SetWriteDeadline(due.Add(patience)); err != nil {
+		return false
+	}
+	_, err := nc.Write(s.next(due, phase.current()))
+	return err == nil
 }
 
 // next notes a call as sent and returns its line.
@@ -116,25 +124,12 @@ func (s *series) next(due time.Time, phase string) []byte {
 	return request
 }
 
-// await half-closes the connection: the server answers what it has read, and
-// ends it.
-func (s *series) await(nc net.Conn, read <-chan error) error {
-	if err := nc.SetReadDeadline(time.Now().Add(patience)); err != nil {
-		return err
-	}
-	_ = nc.(*net.UnixConn).CloseWrite() // fails if the server has ended it
-	return <-read
-}
-
-func (s *series) read(nc net.Conn) error {
+func (s *series) read(nc net.Conn) {
 	r := bufio.NewReader(nc)
 	for {
 		line, err := r.ReadBytes('\n')
 		if err != nil {
-			if errors.Is(err, os.ErrDeadlineExceeded) || len(line) > 0 {
-				return fmt.Errorf("%s: after %.100q: %w", s.name, line, err)
-			}
-			return nil
+			return
 		}
 		s.answered(line, time.Now())
 	}
