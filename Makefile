@@ -25,7 +25,7 @@ LDFLAGS := -s -w \
 BUILD := CGO_ENABLED=0 $(GO) build -buildvcs=false -trimpath
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test soak lint fuzz clean
+.PHONY: help build demo test soak lint fuzz attacks clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -62,6 +62,10 @@ fuzz: ## fuzz each fuzz target for FUZZTIME (10s)
 		done; \
 	done; \
 	[ -n "$$found" ] || { echo "there is no fuzz target"; exit 1; }
+
+# As root. 25 minutes; on a machine that does nothing else.
+attacks: ## attack the server, and write the table in tests/faults/README.md
+	$(GO) test -count=1 -timeout 1h -v ./tests/faults -run TestNoAttackHurtsOthers $(ARGS) -args -long
 
 clean: ## remove bin and dist
 	rm -rf $(BIN) dist

@@ -81,7 +81,7 @@ func full(high, total status) bool {
 	return high.Connections >= 500 && total.Refusals["max_connections_per_uid"] > 0
 }
 
-func TestWhatAttackersDoDoesNotHurtOthers(t *testing.T) {
+func TestNoAttackHurtsOthers(t *testing.T) {
 	needsRoot(t)
 	for _, a := range attacks {
 		t.Run(a.name, func(t *testing.T) {

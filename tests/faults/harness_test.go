@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"syscall"
@@ -29,9 +30,6 @@ const (
 	attackerUID  = 20001 // and those above it
 	bystanderUID = 20010
 )
-
-// serviceEnvironment is what the unit gives to the daemon.
-var serviceEnvironment = []string{"PATH=/usr/bin:/bin", "GOMEMLIMIT=448MiB"}
 
 var binaries string // the folder of the programs, which everybody may read
 
@@ -93,7 +91,7 @@ func (p *process) said() string {
 // command returns a program of this suite that is not started yet.
 func command(t *testing.T, uid uint32, name string, args ...string) *process {
 	p := &process{t: t, cmd: exec.Command(filepath.Join(binaries, name), args...), ended: make(chan struct{})}
-	p.cmd.Dir, p.cmd.Env, p.cmd.Stderr = "/", serviceEnvironment, p
+	p.cmd.Dir, p.cmd.Env, p.cmd.Stderr = "/", []string{"PATH=/usr/bin:/bin"}, p
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{
 		Credential: &syscall.Credential{Uid: uid, Gid: uid},
 		Pdeathsig:  syscall.SIGKILL, // none outlives a test that panics
@@ -169,6 +167,7 @@ func serve(t *testing.T, name, shell string, flags ...string) *server {
 		args = append([]string{"serve", "--mode", "0666", "--socket", path}, flags...)
 	}
 	p := command(t, daemonUID, name, args...)
+	p.cmd.Env = append(p.cmd.Env, unitSetting(t, "Environment"))
 	if shell != "" {
 		p.cmd.Args = append([]string{"sh", "-c", shell + `; exec "$@"`, "sh", p.cmd.Path}, args...)
 		p.cmd.Path = "/bin/sh"
@@ -177,6 +176,17 @@ func serve(t *testing.T, name, shell string, flags ...string) *server {
 	s := &server{process: p, path: path, root: awaitSocket(t, path)}
 	s.status()
 	return s
+}
+
+// unitSetting returns what the unit of the system's daemon says under a name: the
+// server is tried as it is run.
+func unitSetting(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile("../../units/system/marianned.service")
+	require.NoError(t, err)
+	lines := regexp.MustCompile("(?m)^"+name+"=(.+)$").FindAllSubmatch(text, -1)
+	require.Len(t, lines, 1, name)
+	return string(lines[0][1])
 }
 
 // awaitSocket connects once a server listens at path.

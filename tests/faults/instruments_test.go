@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
+	"fmt"
 	"net"
 	"path/filepath"
 	"testing"
@@ -107,6 +108,10 @@ func TestTheBystanderNoticesEachCallThatIsNotAnsweredOnceAndRight(t *testing.T) 
 	require.Equal(t, 3, calls.Lost)
 	require.Contains(t, calls.First, "watching")
 	require.Greater(t, calls.Calls, 3)
+}
+
+func TestTheBoundOfTheServiceIsThatOfTheUnit(t *testing.T) {
+	require.Equal(t, unitSetting(t, "MemoryMax"), fmt.Sprintf("%dM", issueBounds.service/mib))
 }
 
 func TestBurnersUseTheProcessorsThatTheyAreTold(t *testing.T) {

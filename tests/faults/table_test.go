@@ -18,8 +18,8 @@ const (
 	tableFile  = "README.md"
 	tableBegin = "<!-- table: begin, written by make attacks -->\n"
 	tableEnd   = "<!-- table: end -->\n"
-	tableHead  = "| attack | measured | server's memory, MiB: before, peak, one minute after | bystander's calls, ms: p50 and p99 before | p50 and p99 during | p99 must be below | daemon.health, ms: p99 during | calls lost | refusals by reason |\n" +
-		"|---|---|---|---|---|---|---|---|---|\n"
+	tableHead  = "| attack | measured | server's memory, MiB: before, peak, after | in the kernel | bystander, ms: p50, p99 before | during | p99 below | health p99 | calls lost | refusals |\n" +
+		"|---|---|---|---|---|---|---|---|---|---|\n"
 )
 
 // writeRow puts the result into the table in README.md, in place of the last one.
@@ -57,18 +57,18 @@ func rowsOf(table string) map[string]string {
 
 func (r result) row(now time.Time) string {
 	before, during := r.calls("before"), r.calls("attack")
-	limit := fmt.Sprintf("%s", millis(issueBounds.latency))
-	if r.load.saturated() {
-		limit = fmt.Sprintf("%s: %d × %s beside rawecho", millis(rawFactor*r.raw), rawFactor, millis(r.raw))
+	limit := millis(issueBounds.latency)
+	if r.load.saturated() && rawFactor*r.raw > issueBounds.latency {
+		limit = fmt.Sprintf("%s = %d × %s", millis(rawFactor*r.raw), rawFactor, millis(r.raw))
 	}
 	lost, _ := r.lost()
 	refused := reasons(r.refusals)
 	if refused == "" {
 		refused = "none"
 	}
-	return fmt.Sprintf("| **%s**: %s | %s | %d, %d, %d | %s, %s | %s, %s | %s | %s | %d | %s |\n",
+	return fmt.Sprintf("| **%s**: %s | %s | %d, %d, %d | %d | %s, %s | %s, %s | %s | %s | %d | %s |\n",
 		r.attack.name, r.attack.what, now.UTC().Format(time.DateOnly),
-		r.start.resident/mib, r.end.peak/mib, r.end.resident/mib,
+		r.start.resident/mib, r.end.peak/mib, r.end.resident/mib, r.seen.unread/mib,
 		millis(before.P50), millis(before.P99), millis(during.P50), millis(during.P99), limit,
 		millis(r.health("attack").P99), lost, refused)
 }

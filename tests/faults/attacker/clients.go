@@ -20,18 +20,21 @@ func hold(c *connection) {
 	c.drain()
 }
 
-// ordinary makes small calls of all kinds, reads the replies and keeps the
-// connection: no attack, but what a server is used for.
+// ordinary makes small calls of all kinds again and again and reads the replies: no
+// attack, but what a server is used for.
 func ordinary(c *connection) {
-	lines := c.appendCall(nil, "rpc.ping", "{}")
-	lines = c.appendCall(lines, "rpc.discover", "{}")
-	lines = c.appendCall(lines, "rpc.echo", `{"text":"`+strings.Repeat("x", 10_000)+`"}`)
-	lines = c.appendCall(lines, "sleep", `{"ms":10}`)
-	lines = c.appendCall(lines, "ticks", `{"bytes":10}`)
-	lines = c.appendCall(lines, "rpc.cancel", fmt.Sprintf(`{"id":%d}`, c.ids))
-	lines = append(append(lines, hundreds[0]...), "rubbish\n"...)
-	c.put(lines)
-	c.drain()
+	go c.drain()
+	var lines []byte
+	for ok := true; ok; ok = c.put(lines) {
+		c.attacker.pause(10 * time.Millisecond)
+		lines = c.appendCall(lines[:0], "rpc.ping", "{}")
+		lines = c.appendCall(lines, "rpc.discover", "{}")
+		lines = c.appendCall(lines, "rpc.echo", `{"text":"`+strings.Repeat("x", 10_000)+`"}`)
+		lines = c.appendCall(lines, "sleep", `{"ms":1}`)
+		lines = c.appendCall(lines, "ticks", `{"bytes":10}`)
+		lines = c.appendCall(lines, "rpc.cancel", fmt.Sprintf(`{"id":%d}`, c.ids))
+		lines = append(append(lines, hundreds[0]...), "rubbish\n"...)
+	}
 }
 
 // exhaust keeps the connection for up to 300 ms: a place is always about to become

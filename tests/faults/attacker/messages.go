@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"fmt"
+	"net"
 	"strings"
 	"time"
 )
@@ -12,7 +13,7 @@ import (
 var (
 	opening = []byte(`{"jsonrpc":"2.0","id":1,"method":"rpc.echo","params":{"text":"`)
 	half    = append(bytes.Clone(opening), bytes.Repeat([]byte{'x'}, 15<<20)...)
-	mega    = fmt.Sprintf(`{"text":"%s"}`, strings.Repeat("x", 1<<20))
+	mega    = fmt.Appendf(nil, `{"text":"%s"}`, strings.Repeat("x", 1<<20))
 )
 
 // halfSent sends 15 MiB of a frame and never its end.
@@ -36,7 +37,10 @@ func drip(c *connection) {
 
 // neverRead calls for 1 MiB again and again and reads no reply.
 func neverRead(c *connection) {
-	for c.put(c.appendCall(nil, "rpc.echo", mega)) {
+	for ok := true; ok; {
+		head, tail, _ := bytes.Cut(c.appendCall(nil, "rpc.echo", "?"), []byte{'?'})
+		_, err := (&net.Buffers{head, mega, tail}).WriteTo(c)
+		ok = err == nil
 	}
 }
 
@@ -49,7 +53,7 @@ func batches(c *connection) {
 	}
 }
 
-var hundreds = [][]byte{hundred(`{"text":"x"}`), hundred(mega[:150<<10] + `"}`)}
+var hundreds = [][]byte{hundred(`{"text":"x"}`), hundred(string(mega[:150<<10]) + `"}`)}
 
 func hundred(params string) []byte {
 	frame := []byte{'['}
