@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/marianned/marianned/internal/suggest"
 	"github.com/marianned/marianned/rpc"
 )
 
@@ -71,7 +72,7 @@ func newDescribeCommand() *cobra.Command {
 
 func unknownMethod(name string, known []string) error {
 	hint := ""
-	if meant := nearest(name, known); meant != "" {
+	if meant := suggest.Nearest(name, known); meant != "" {
 		hint = fmt.Sprintf("did you mean %q? ", meant)
 	}
 	return fmt.Errorf("there is no method %q, or you may not see it; %s`marianned methods` lists what there is", name, hint)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/marianned/marianned/internal/suggest"
 	"github.com/marianned/marianned/internal/version"
 )
 
@@ -99,7 +100,7 @@ func unknownCommand(parent *cobra.Command, name string) error {
 		}
 	}
 	hint := ""
-	if meant := nearest(name, names); meant != "" {
+	if meant := suggest.Nearest(name, names); meant != "" {
 		hint = fmt.Sprintf("did you mean %q? ", meant)
 	}
 	return usageErrorf("unknown command %q for %q; %s`%s --help` lists the commands", name, parent.CommandPath(), hint, parent.CommandPath())

@@ -27,7 +27,7 @@ const (
 var layers = map[string][]string{
 	"":        {"internal/cli", "internal/version"}, // main
 	"rpc":     {},
-	"methods": {"rpc", "internal/version"},
+	"methods": {"rpc", "internal/suggest", "internal/version"},
 	"tests":   {"rpc", "activation", "methods", "units", "internal/config", "internal/version", "internal/wirescript"},
 	// A daemon with methods that no operator would want.
 	"tests/systemd/fixture": {"rpc", "internal/daemon"},
@@ -38,12 +38,13 @@ var layers = map[string][]string{
 	"activation":          {},
 	"internal/version":    {},
 	"internal/house":      {},
+	"internal/suggest":    {},
 	"internal/wirescript": {"rpc", "internal/config"},
-	"internal/config":     {"rpc", "activation", "methods"},
+	"internal/config":     {"rpc", "activation", "methods", "internal/suggest"},
 	"internal/daemon":     {"rpc", "activation", "methods", "internal/config", "internal/version"},
 	"internal/demo":       {"rpc", "activation", "internal/version"},
 	"internal/cli": {"rpc", "activation", "methods", "units",
-		"internal/config", "internal/daemon", "internal/demo", "internal/version"},
+		"internal/config", "internal/daemon", "internal/demo", "internal/suggest", "internal/version"},
 }
 
 // libraries are the packages that others import. Their tests keep the rule too,

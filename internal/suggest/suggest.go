@@ -1,12 +1,12 @@
-package cli
+package suggest
 
 import "strings"
 
-// nearest returns the candidate that a person who wrote name most likely meant,
+// Nearest returns the candidate that a person who wrote name most likely meant,
 // or "": one that, as a whole or in what follows a dot ("status" for
 // "daemon.status"), differs in letter case and at most a third of its
 // characters, or that begins with name.
-func nearest(name string, candidates []string) string {
+func Nearest(name string, candidates []string) string {
 	best, least := "", 0
 	consider := func(candidate string, cost int) {
 		if best == "" || cost < least {

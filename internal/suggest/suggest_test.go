@@ -1,4 +1,4 @@
-package cli
+package suggest
 
 import (
 	"strings"
@@ -23,9 +23,9 @@ func TestTheNearestNameIsSuggested(t *testing.T) {
 		"weather.tomorrow":        "",
 		strings.Repeat("x", 5000): "",
 	} {
-		require.Equal(t, want, nearest(name, methods), "for %q", name)
+		require.Equal(t, want, Nearest(name, methods), "for %q", name)
 	}
-	require.Equal(t, "", nearest("anything", nil))
+	require.Equal(t, "", Nearest("anything", nil))
 }
 
 func TestEditDistanceCountsCharacters(t *testing.T) {
