@@ -22,6 +22,16 @@ type Peer struct {
 	// PID is for logs only: the kernel may give it to another process once the
 	// peer has ended.
 	PID int32
+
+	// The rest is what Server.Identify knows beyond the kernel's record; "" where
+	// it says nothing.
+
+	// Socket names the listener that the peer came through.
+	Socket string
+	// Unit is the service of the system that the peer runs in, UserUnit that of
+	// a user's service manager.
+	Unit     string
+	UserUnit string
 }
 
 // InGroup reports whether gid is the peer's primary or a supplementary group.

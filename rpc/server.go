@@ -34,6 +34,10 @@ type Server struct {
 	// as it is, and any other error answers CodeNotAuthorized and is logged.
 	// It runs on the goroutine that reads the connection and must not block.
 	Authorize func(peer *Peer, method *Method) error
+	// Identify, if set, adds to what is known of the peer of a connection that l
+	// has accepted, before anything is read from it. With an error the
+	// connection is closed. It runs in the accept loop and must be quick.
+	Identify func(l net.Listener, nc net.Conn, peer *Peer) error
 
 	once      sync.Once
 	invalid   error // what Validate said of Limits
@@ -163,7 +167,7 @@ func (s *Server) Serve(l net.Listener) error {
 		switch {
 		case err == nil:
 			pause = 0
-			s.accepted(nc)
+			s.accepted(l, nc)
 		case err == ErrServerClosed:
 			return err
 		case lasting(err):
@@ -252,8 +256,11 @@ func (s *Server) untrack(l net.Listener) {
 }
 
 // accepted takes a connection in.
-func (s *Server) accepted(nc net.Conn) {
+func (s *Server) accepted(l net.Listener, nc net.Conn) {
 	peer, err := PeerOf(nc)
+	if err == nil && s.Identify != nil {
+		err = s.Identify(l, nc, peer)
+	}
 	if err != nil {
 		s.logger().WithError(err).Error("connection closed: it is not known who is at its other end")
 		_ = nc.Close()

@@ -1,0 +1,37 @@
+package rpc
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestMoreCanBeSaidAboutAPeerThanTheKernelDoes(t *testing.T) {
+	who := HandlerFunc(func(ctx context.Context, req *Request) (any, error) {
+		return []any{req.Peer.Socket, req.Peer.Unit, req.Peer.PID > 0}, nil
+	})
+	w := dialWire(t, startServer(t, &Server{
+		Methods: testMethods(t, &Method{Name: "who", Handler: who}),
+		Identify: func(l net.Listener, nc net.Conn, peer *Peer) error {
+			_, unix := nc.(*net.UnixConn)
+			require.True(t, unix)
+			peer.Socket, peer.Unit = l.Addr().Network(), "backup.service"
+			return nil
+		},
+	}))
+	w.send(`{"jsonrpc":"2.0","method":"who","id":1}` + "\n")
+	require.Equal(t, `{"jsonrpc":"2.0","id":1,"result":["unix","backup.service",true]}`, w.line())
+}
+
+func TestAPeerOfWhomTooLittleIsKnownIsNotServed(t *testing.T) {
+	w := dialWire(t, startServer(t, &Server{
+		Methods:  testMethods(t),
+		Identify: func(net.Listener, net.Conn, *Peer) error { return errors.New("no idea") },
+	}))
+	_, err := w.lines.ReadByte()
+	require.ErrorIs(t, err, io.EOF)
+}
