@@ -62,12 +62,22 @@ func (d *Daemon) document(peer *rpc.Peer) document {
 	list := append(d.registry.List(), cancel)
 	slices.SortFunc(list, func(a, b *rpc.Method) int { return strings.Compare(a.Name, b.Name) })
 	for _, m := range list {
-		if m != cancel && d.Server.Authorize != nil && errors.Is(d.Server.Authorize(peer, m), rpc.ErrHidden) {
+		if m != cancel && !d.visible(peer, m) {
 			continue
 		}
 		doc.Methods = append(doc.Methods, describe(m))
 	}
 	return doc
+}
+
+func (d *Daemon) visible(peer *rpc.Peer, m *rpc.Method) bool {
+	switch {
+	case d.Visible != nil:
+		return d.Visible(peer, m)
+	case d.Server.Authorize != nil:
+		return !errors.Is(d.Server.Authorize(peer, m), rpc.ErrHidden)
+	}
+	return true
 }
 
 func describe(m *rpc.Method) methodDocument {

@@ -21,6 +21,10 @@ type Daemon struct {
 	// before the first call.
 	Server *rpc.Server
 
+	// Visible says whether rpc.discover shows a method to a peer. nil: as
+	// Server.Authorize hides it.
+	Visible func(peer *rpc.Peer, method *rpc.Method) bool
+
 	// Config returns what daemon.config answers: a value that encodes as a JSON
 	// object. nil: the limits alone. It may run on several goroutines at once.
 	Config func() any

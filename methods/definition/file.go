@@ -1,0 +1,112 @@
+package definition
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// File is what one file of methods.d can say. Its keys are the toml tags.
+type File struct {
+	// Methods are by their names.
+	Methods map[string]*Method `toml:"methods"`
+	// Policy opens or closes methods about the daemon itself, by their names.
+	Policy map[string]*Policy `toml:"policy"`
+}
+
+// Rules say who may call. An absent Allow means root alone.
+type Rules struct {
+	Allow []string `toml:"allow"`
+	// Deny wins over Allow.
+	Deny []string `toml:"deny"`
+	// Sockets are the names of those on which a method is served; nil for all.
+	Sockets []string `toml:"sockets"`
+	// Hidden says whether a method does not exist for those who may not call it,
+	// nil for yes; else they are told that they may not.
+	Hidden *bool `toml:"hidden"`
+}
+
+// Policy are the rules of a method that is built in.
+type Policy struct {
+	Rules
+	Place
+}
+
+// Method is what a file says about one method. Exactly one of Exec and what
+// other packages add says how it is run.
+type Method struct {
+	Rules
+	Place
+
+	Summary     string `toml:"summary"`
+	Description string `toml:"description"`
+
+	// Params and ResultSchema are JSON Schemas, written in TOML.
+	Params       map[string]any `toml:"params"`
+	ResultSchema map[string]any `toml:"result_schema"`
+	// Positional are the names that an array of params is matched to.
+	Positional     []string `toml:"positional"`
+	MaxParamsBytes int      `toml:"max_params_bytes"`
+
+	Timeout            Duration `toml:"timeout"`
+	MaxConcurrent      int      `toml:"max_concurrent"`
+	CancelOnDisconnect bool     `toml:"cancel_on_disconnect"`
+	// Stream makes what comes before the result events, named Event.
+	Stream bool   `toml:"stream"`
+	Event  string `toml:"event"`
+
+	Program
+}
+
+// Program is a program that is run for each call.
+type Program struct {
+	// Exec is the program's path and its arguments, with placeholders.
+	Exec []string `toml:"exec"`
+	// Runner is "child" or "unit"; "" is "unit" where User is set.
+	Runner string `toml:"runner"`
+	User   string `toml:"user"`
+
+	Directory   string            `toml:"directory"`
+	Environment map[string]string `toml:"environment"`
+	Stdin       string            `toml:"stdin"`  // "" or "params"
+	Result      string            `toml:"result"` // "text", "lines" or "json"
+	Stderr      string            `toml:"stderr"` // "log" or "reply"
+	// SuccessExitStatus are those, beside 0, that are no failure.
+	SuccessExitStatus []int `toml:"success_exit_status"`
+	MaxOutputBytes    int   `toml:"max_output_bytes"`
+
+	Nice   *int           `toml:"nice"`
+	Limits map[string]any `toml:"limits"`
+}
+
+// Duration is written as "10s" or "1m30s".
+type Duration struct{ time.Duration }
+
+// UnmarshalText reads a duration above 0.
+func (d *Duration) UnmarshalText(text []byte) error {
+	parsed, err := time.ParseDuration(string(text))
+	if err != nil {
+		return fmt.Errorf("found %q, expected a duration such as \"10s\" or \"1m30s\"", text)
+	}
+	if parsed <= 0 {
+		return errors.New("found " + parsed.String() + ", expected a duration above 0")
+	}
+	d.Duration = parsed
+	return nil
+}
+
+// Place is where a table of a file stands.
+type Place struct {
+	Name  string `toml:"-"`
+	table string // the key above Name
+	index *index
+}
+
+// File returns the path of the file.
+func (p Place) File() string { return p.index.file }
+
+// At returns the position of a key of the table, or of an item below one: of
+// the nearest thing around it, where the file does not have it.
+func (p Place) At(path ...string) Position {
+	return p.index.at(append([]string{p.table, p.Name}, path...)...)
+}

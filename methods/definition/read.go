@@ -1,0 +1,95 @@
+package definition
+
+import (
+	"cmp"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// Options says how to read. The zero value is right for a daemon.
+type Options struct {
+	// Owners are the uids whose files count; nil for root and our own. Where it
+	// is empty, but not nil, nobody's files are refused: fit for looking at
+	// files that are not installed yet.
+	Owners []uint32
+}
+
+// Definitions is what all files together say, each list by names.
+type Definitions struct {
+	Files    []string // that were read
+	Methods  []*Method
+	Policies []*Policy
+}
+
+// Read reads all files of the folders, the first of which wins. Definitions are
+// whole only if the findings have no error.
+func Read(folders []string, opts Options) (*Definitions, Findings) {
+	var findings Findings
+	t := opts.trust()
+	defs, more := readAll(list(folders, t, &findings), t)
+	return defs, append(findings, more...)
+}
+
+// ReadFiles reads files by their paths, wherever they are.
+func ReadFiles(paths []string, opts Options) (*Definitions, Findings) {
+	return readAll(paths, opts.trust())
+}
+
+func (o Options) trust() trust {
+	if o.Owners == nil {
+		return trust{[]uint32{0, uint32(os.Geteuid())}}
+	}
+	return trust{o.Owners}
+}
+
+func readAll(paths []string, t trust) (*Definitions, Findings) {
+	defs := &Definitions{Files: paths}
+	var findings Findings
+	methods, policies := make(map[string]Place), make(map[string]Place)
+	for _, path := range paths {
+		text, err := t.read(path)
+		if err != nil {
+			findings.Add(Position{File: path}, "%s", reason(err))
+			continue
+		}
+		file, more := decode(path, text)
+		findings = append(findings, more...)
+		for name, m := range file.Methods {
+			checkName(m.Place, &findings)
+			once(methods, m.Place, &findings)
+			defs.Methods = append(defs.Methods, file.Methods[name])
+		}
+		for _, p := range file.Policy {
+			once(policies, p.Place, &findings)
+			defs.Policies = append(defs.Policies, p)
+		}
+	}
+	slices.SortFunc(defs.Methods, func(a, b *Method) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(defs.Policies, func(a, b *Policy) int { return cmp.Compare(a.Name, b.Name) })
+	return defs, findings
+}
+
+// once reports a name that another file has too.
+func once(seen map[string]Place, p Place, findings *Findings) {
+	if first, twice := seen[p.Name]; twice {
+		findings.Add(p.At(), "%q is defined in %s already; drop one of them, or give both files one name so that one hides the other", p.Name, first.At())
+		return
+	}
+	seen[p.Name] = p
+}
+
+// methodName keeps names fit for a command line, a log and an environment.
+var methodName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_./:-]{0,127}$`)
+
+func checkName(p Place, findings *Findings) {
+	if !methodName.MatchString(p.Name) {
+		findings.Add(p.At(), "the method name %q: expected up to 128 letters, digits and _ . / : -, the first of them a letter, a digit or _", p.Name)
+	}
+	for _, reserved := range []string{"rpc.", "daemon."} {
+		if strings.HasPrefix(p.Name, reserved) {
+			findings.Add(p.At(), "the method name %q: names that start with %q are the daemon's own; choose another, or say in [policy.%q] who may call it", p.Name, reserved, p.Name)
+		}
+	}
+}

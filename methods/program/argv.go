@@ -1,0 +1,122 @@
+package program
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/marianned/marianned/methods/schema"
+)
+
+// element is one element of a definition's argv: text and placeholders by turns.
+type element []part
+
+type part struct {
+	text      string
+	parameter string // "": text alone
+}
+
+// parseElement reads "--depth={depth}". "{{" and "}}" stand for braces.
+func parseElement(text string) (element, error) {
+	var e element
+	var literal strings.Builder
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case c == '{' && strings.HasPrefix(text[i:], "{{"), c == '}' && strings.HasPrefix(text[i:], "}}"):
+			literal.WriteByte(c)
+			i++
+		case c == '{':
+			name, _, found := strings.Cut(text[i+1:], "}")
+			if !found || name == "" || strings.Contains(name, "{") {
+				return nil, fmt.Errorf("a placeholder begins with \"{\" and does not end: write {name}, or {{ for a brace")
+			}
+			if literal.Len() > 0 {
+				e = append(e, part{text: literal.String()})
+				literal.Reset()
+			}
+			e = append(e, part{parameter: name})
+			i += len(name) + 1
+		case c == '}':
+			return nil, fmt.Errorf("a \"}\" without its \"{\": write }} for a brace")
+		case c == 0:
+			return nil, fmt.Errorf("a NUL character, which no argument can hold")
+		default:
+			literal.WriteByte(c)
+		}
+	}
+	if literal.Len() > 0 || len(e) == 0 {
+		e = append(e, part{text: literal.String()})
+	}
+	return e, nil
+}
+
+// isPlaceholder reports whether the whole element is one.
+func (e element) isPlaceholder() bool { return len(e) == 1 && e[0].parameter != "" }
+
+// maxArgumentBytes is MAX_ARG_STRLEN of Linux less the NUL at the end,
+// execve(2).
+const maxArgumentBytes = 32*4096 - 1
+
+// expand returns the argument for the values; used is false where one of its
+// parameters is absent.
+func (e element) expand(values map[string]any) (argument string, used bool, err error) {
+	var b strings.Builder
+	for _, p := range e {
+		if p.parameter == "" {
+			b.WriteString(p.text)
+			continue
+		}
+		value, found := values[p.parameter]
+		if !found {
+			return "", false, nil
+		}
+		text, err := argumentText(value)
+		if err == nil && b.Len()+len(text) > maxArgumentBytes {
+			err = fmt.Errorf("is too long for an argument: %d bytes, expected at most %d", len(text), maxArgumentBytes-b.Len())
+		}
+		if err != nil {
+			return "", false, schema.Problems{{Path: "/" + p.parameter, Rule: "argument", Message: err.Error()}}
+		}
+		b.WriteString(text)
+	}
+	if b.Len() > maxArgumentBytes {
+		return "", false, fmt.Errorf("an argument of %d bytes, expected at most %d", b.Len(), maxArgumentBytes)
+	}
+	return b.String(), true, nil
+}
+
+// argumentText returns a value as one argument: a string as it is, numbers and
+// booleans as JSON writes them.
+func argumentText(value any) (string, error) {
+	switch v := value.(type) {
+	case string:
+		if strings.IndexByte(v, 0) >= 0 {
+			return "", fmt.Errorf("holds a NUL character, which no argument can")
+		}
+		return v, nil
+	case json.Number:
+		return v.String(), nil
+	case bool:
+		return strconv.FormatBool(v), nil
+	case nil:
+		return "", fmt.Errorf("is null, which is no argument: leave it out")
+	}
+	return "", fmt.Errorf("is an array or an object, which is no argument")
+}
+
+// argv returns the arguments of a call, the program's path first.
+func (p *Program) argv(values map[string]any) ([]string, error) {
+	argv := make([]string, 0, len(p.elements)+1)
+	argv = append(argv, p.path)
+	for _, e := range p.elements {
+		argument, used, err := e.expand(values)
+		if err != nil {
+			return nil, err
+		}
+		if used {
+			argv = append(argv, argument)
+		}
+	}
+	return argv, nil
+}
