@@ -182,7 +182,7 @@ var variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 const reservedVariables = "MARIANNED_"
 
 func (p *Program) readEnvironment(m *definition.Method, findings *definition.Findings) {
-	variables := map[string]string{"PATH": defaultPath, "LANG": defaultLanguage}
+	variables := map[string]string{"PATH": defaultPath}
 	for _, name := range []string{"PATH", "LANG"} {
 		if value := os.Getenv(name); value != "" {
 			variables[name] = value
@@ -203,10 +203,7 @@ func (p *Program) readEnvironment(m *definition.Method, findings *definition.Fin
 	}
 }
 
-const (
-	defaultPath     = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-	defaultLanguage = "C.UTF-8"
-)
+const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 // Close does nothing: a program lives as long as its call.
 func (p *Program) Close() {}

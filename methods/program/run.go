@@ -23,6 +23,7 @@ type run struct {
 	output []byte // of a stream: the line that is not complete
 	stderr tail
 
+	exited   bool
 	lines    int
 	tooLarge bool
 	scratch  [4 << 10]byte
@@ -31,62 +32,62 @@ type run struct {
 // start starts the program. When it fails nothing of it is left.
 func (r *run) start(argv []string) (err error) {
 	p := r.program
-	if r.poll, err = newPoller(); err != nil {
+	null, err := p.processes.null()
+	if err != nil {
 		return err
 	}
-	null, err := p.processes.null()
-	var theirs pipes
-	if err == nil {
-		r.fds, theirs, err = openPipes(p.stdin, null)
-	}
+	ours, theirs, err := openPipes(p.stdin, null)
 	if err != nil {
-		r.poll.close()
 		return err
 	}
 	pid, pidfd, err := spawn(argv, p.environ(r.call), p.directory, theirs)
-	theirs.closeButNull(null)
+	theirs.closeBut(null)
 	if err != nil {
-		r.fds.close()
-		r.poll.close()
+		ours.close()
 		return err
 	}
-	r.process = &process{pid: pid}
+	r.process, r.fds = &process{pid: pid}, ours
 	p.processes.add(r.process)
 	if r.pidfd = pidfd; pidfd < 0 {
-		r.pidfd, err = r.process.exitPipe()
-	}
-	if p.stdin {
-		r.input = r.call.Params
-	}
-	return r.watch(err)
-}
-
-// watch begins to wait for what the program does. It ends a program that could
-// not be waited for.
-func (r *run) watch(err error) error {
-	add := func(fd int, events uint32) {
-		if err == nil && fd >= 0 {
-			err = r.poll.add(fd, events)
+		if r.pidfd, err = r.process.exitPipe(); err != nil {
+			r.giveUp()
+			return err
 		}
 	}
-	add(r.pidfd, unix.EPOLLIN)
-	add(r.fds.stdout, unix.EPOLLIN)
-	add(r.fds.stderr, unix.EPOLLIN)
-	r.feed()
-	add(r.fds.stdin, unix.EPOLLOUT)
-	if err != nil {
-		r.process.signal(unix.SIGKILL)
-		r.process.awaitExit()
-		_, _ = r.process.reap() // err is what matters
-		r.close()
+	r.poll = newPoller()
+	r.poll.add(r.pidfd, unix.POLLIN)
+	r.poll.add(r.fds.stdout, unix.POLLIN)
+	r.poll.add(r.fds.stderr, unix.POLLIN)
+	if p.stdin {
+		r.input = r.call.Params
+		r.poll.add(r.fds.stdin, unix.POLLOUT)
+		r.feed()
 	}
-	return err
+	return nil
+}
+
+// giveUp ends a program that can not be waited for.
+func (r *run) giveUp() {
+	r.process.signal(unix.SIGKILL)
+	r.process.awaitExit()
+	_, _ = r.process.reap() // it is of no interest any more
+	r.close()
 }
 
 func (r *run) close() {
 	r.fds.close()
 	closeFD(&r.pidfd)
-	r.poll.close()
+	if r.poll != nil {
+		r.poll.close()
+	}
+}
+
+// closePipe closes one that has come to its end.
+func (r *run) closePipe(fd *int) {
+	if *fd >= 0 {
+		r.poll.remove(*fd)
+		closeFD(fd)
+	}
 }
 
 // maxDrains bounds the reads of what is left in a pipe: one of 1 MiB, the most
@@ -96,40 +97,44 @@ const maxDrains = 1024
 // wait serves the program until it has ended. What it has written before is
 // complete then; what it has started ends with it.
 func (r *run) wait() (syscall.WaitStatus, error) {
-	defer r.close()
-	for exited := false; !exited; {
-		events, err := r.poll.wait()
-		if err != nil {
-			r.process.signal(unix.SIGKILL)
-			r.process.awaitExit()
-			_, _ = r.process.reap() // err is what matters
+	for !r.exited {
+		if err := r.poll.wait(r.serve); err != nil {
+			r.giveUp()
 			return 0, err
 		}
-		for _, e := range events {
-			switch int(e.Fd) {
-			case r.pidfd:
-				exited = true
-			case r.fds.stdout:
-				r.readOutput()
-			case r.fds.stderr:
-				r.readStderr()
-			case r.fds.stdin:
-				r.feed()
-			}
-		}
 	}
+	defer r.close()
 	status, err := r.process.reap()
-	for n := 0; n < maxDrains && r.readOutput(); n++ {
-	}
-	for n := 0; n < maxDrains && r.readStderr(); n++ {
-	}
-	if r.fds.stdout >= 0 || r.fds.stderr >= 0 || r.process.wasStopped() {
+	r.drain()
+	if r.process.wasStopped() {
 		killEscaped(r.call.RequestID)
 	}
 	if r.program.stream && len(r.output) > 0 {
 		r.emit(r.output)
 	}
 	return status, err
+}
+
+// drain reads what is left in the pipes.
+func (r *run) drain() {
+	for n := 0; n < maxDrains && r.readOutput(); n++ {
+	}
+	for n := 0; n < maxDrains && r.readStderr(); n++ {
+	}
+}
+
+// serve does what can be done about one descriptor.
+func (r *run) serve(fd int) {
+	switch fd {
+	case r.pidfd:
+		r.exited = true
+	case r.fds.stdout:
+		r.readOutput()
+	case r.fds.stderr:
+		r.readStderr()
+	case r.fds.stdin:
+		r.feed()
+	}
 }
 
 // feed writes what the program takes of its input, and closes it after the last
@@ -148,13 +153,13 @@ func (r *run) feed() {
 		case err == nil && n < len(r.input):
 			r.input = r.input[n:]
 		default:
-			closeFD(&r.fds.stdin)
+			r.closePipe(&r.fds.stdin)
 		}
 	}
 }
 
 // read reads once, as far as b goes. more says that there may be more.
-func read(fd *int, b []byte) (n int, more bool) {
+func (r *run) read(fd *int, b []byte) (n int, more bool) {
 	for *fd >= 0 {
 		n, err := unix.Read(*fd, b)
 		switch {
@@ -163,7 +168,7 @@ func read(fd *int, b []byte) (n int, more bool) {
 		case err == unix.EAGAIN:
 			return 0, false
 		case err != nil || n == 0:
-			closeFD(fd)
+			r.closePipe(fd)
 			return 0, false
 		}
 		return n, true
@@ -172,7 +177,7 @@ func read(fd *int, b []byte) (n int, more bool) {
 }
 
 func (r *run) readStderr() (more bool) {
-	n, more := read(&r.fds.stderr, r.scratch[:])
+	n, more := r.read(&r.fds.stderr, r.scratch[:])
 	r.stderr.write(r.scratch[:n])
 	return more
 }
@@ -186,7 +191,7 @@ func (r *run) readOutput() (more bool) {
 		copy(grown, r.output)
 		r.output = grown
 	}
-	n, more := read(&r.fds.stdout, r.output[len(r.output):cap(r.output)])
+	n, more := r.read(&r.fds.stdout, r.output[len(r.output):cap(r.output)])
 	r.output = r.output[:len(r.output)+n]
 	if r.program.stream {
 		r.emitLines()
@@ -194,7 +199,7 @@ func (r *run) readOutput() (more bool) {
 	if len(r.output) > r.program.maxOutput {
 		r.tooLarge = true
 		r.output = nil
-		closeFD(&r.fds.stdout)
+		r.closePipe(&r.fds.stdout)
 		r.process.stop()
 		return false
 	}

@@ -31,7 +31,7 @@ func openPipes(withStdin bool, null int) (ours pipes, theirs pipes, err error) {
 	defer func() {
 		if err != nil {
 			ours.close()
-			theirs.closeButNull(null)
+			theirs.closeBut(null)
 		}
 	}()
 	if withStdin {
@@ -47,7 +47,8 @@ func openPipes(withStdin bool, null int) (ours pipes, theirs pipes, err error) {
 	return ours, theirs, err
 }
 
-func (p *pipes) closeButNull(null int) {
+// closeBut closes all but the null device, which is everybody's.
+func (p *pipes) closeBut(null int) {
 	if p.stdin == null {
 		p.stdin = -1
 	}
