@@ -8,7 +8,8 @@ BIN     := bin
 MODULE  := github.com/marianned/marianned
 # For each fuzz target of `make fuzz`.
 FUZZTIME ?= 10s
-# Further flags of the test runner, and packages: make test ARGS=./rpc
+# Further flags of the test runner, and packages: make test ARGS=./rpc; and
+# flags of the benchmark: make bench ARGS='-workloads serial'
 ARGS ?=
 
 # The date is the commit's, so that one commit gives one binary.
@@ -25,7 +26,7 @@ LDFLAGS := -s -w \
 BUILD := CGO_ENABLED=0 $(GO) build -buildvcs=false -trimpath
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test soak lint fuzz attacks clean
+.PHONY: help build demo test bench soak lint fuzz attacks clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -50,6 +51,11 @@ soak: ## run the long forms of the tests on a real systemd, about 10 minutes, as
 lint: ## gofmt, go vet, staticcheck
 	$(BUILD) -o $(BIN)/runner ./tests/runner
 	$(BIN)/runner -lint
+
+# A module of its own, whose dependencies reach nobody: tests/bench/README.md.
+bench: ## measure against the reference and other servers; make bench ARGS=-help
+	cd tests/bench && CGO_ENABLED=0 $(GO) build -buildvcs=false -o ../../$(BIN)/bench .
+	$(BIN)/bench $(ARGS)
 
 # go test fuzzes one target of one package at a time.
 fuzz: ## fuzz each fuzz target for FUZZTIME (10s)
