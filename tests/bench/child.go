@@ -89,3 +89,19 @@ func (c *child) cpu() (time.Duration, error) {
 	}
 	return time.Duration(t.Nano()), nil
 }
+
+// memory is what the server has in memory now: Rss of smaps_rollup, proc(5).
+func (c *child) memory() (bytes int64, err error) {
+	path := fmt.Sprintf("/proc/%d/smaps_rollup", c.command.Process.Pid)
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(text)) {
+		var kib int64
+		if _, err := fmt.Sscanf(line, "Rss: %d kB", &kib); err == nil {
+			return kib << 10, nil
+		}
+	}
+	return 0, fmt.Errorf("%s: found no line Rss", path)
+}

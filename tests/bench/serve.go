@@ -17,11 +17,11 @@ func serve(args []string) error {
 	if len(args) != 3 {
 		return fmt.Errorf("found %d arguments of serve, expected SERVER SOCKET WORKLOAD", len(args))
 	}
-	server, err := servers.Named(args[0])
+	server, err := choose(servers.All(), args[0], "")
 	if err != nil {
 		return err
 	}
-	w, err := workload.Named(args[2])
+	w, err := choose(workload.All(), args[2], "")
 	if err != nil {
 		return err
 	}
@@ -34,5 +34,5 @@ func serve(args []string) error {
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		os.Exit(0)
 	}()
-	return server.Serve(l, w)
+	return server[0].Serve(l, w[0])
 }

@@ -11,17 +11,17 @@ func (w *worker) serial() error {
 	}
 	defer unix.Close(fd)
 	s := w.script.newSession(w)
-	return w.oneByOne(func() error { return w.call(fd, s) })
+	return w.oneByOne(func(t int64) error { return w.call(fd, s, t) })
 }
 
 // oneByOne repeats a call until the time is over. The last one may end late: it
 // is counted whole. At least one call is counted, however slow it is.
-func (w *worker) oneByOne(call func() error) error {
+func (w *worker) oneByOne(call func(t int64) error) error {
 	for t := now(); t < w.end || w.latencies.n == 0; t = now() {
 		if !w.counting && t >= w.begin {
 			w.start(t)
 		}
-		if err := call(); err != nil {
+		if err := call(t); err != nil {
 			return err
 		}
 	}
@@ -29,9 +29,9 @@ func (w *worker) oneByOne(call func() error) error {
 	return nil
 }
 
-// call sends one call and waits for its reply.
-func (w *worker) call(fd int, s session) error {
-	out, err := s.send(1, now())
+// call sends one call, which began at the time t, and waits for its reply.
+func (w *worker) call(fd int, s session, t int64) error {
+	out, err := s.send(1, t)
 	if err != nil {
 		return err
 	}
@@ -55,15 +55,15 @@ func (w *worker) call(fd int, s session) error {
 	}
 }
 
-// connect makes a connection for each call.
+// connect makes a connection for each call, whose latency begins before it.
 func (w *worker) connect() error {
-	return w.oneByOne(func() error {
+	return w.oneByOne(func(t int64) error {
 		fd, err := dial(w.path, false)
 		if err != nil {
 			return err
 		}
 		defer unix.Close(fd)
-		return w.call(fd, w.script.newSession(w))
+		return w.call(fd, w.script.newSession(w), t)
 	})
 }
 

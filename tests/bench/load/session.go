@@ -29,11 +29,18 @@ func newScript(w *workload.Workload, d servers.Dialect) *script {
 	return &script{
 		w: w, dialect: d,
 		calls:   workload.NewTape(w, func(slot int) []byte { return d.Call(w, slot) }),
-		replies: workload.NewTape(w, w.Reply),
+		replies: workload.NewTape(w, func(slot int) []byte { return d.Reply(w, slot) }),
 	}
 }
 
 // newSession begins a connection of a worker.
 func (s *script) newSession(worker *worker) session {
-	return newLines(s, worker)
+	switch s.dialect {
+	case servers.HTTP:
+		return newHTTP(s, worker)
+	case servers.GRPC:
+		return newGRPC(s, worker)
+	default:
+		return newLines(s, worker)
+	}
 }

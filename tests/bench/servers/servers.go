@@ -1,9 +1,7 @@
 package servers
 
 import (
-	"fmt"
 	"net"
-	"strings"
 
 	"github.com/marianned/marianned/tests/bench/workload"
 )
@@ -36,20 +34,15 @@ func All() []*Server {
 		{Name: "marianned-typed", Module: marianned, Typed: true, serve: mariannedTyped},
 		{Name: "jrpc2", Module: "github.com/creachadair/jrpc2", Peer: true, serve: creachadair},
 		{Name: "sourcegraph", Module: "github.com/sourcegraph/jsonrpc2", Peer: true, serve: sourcegraph},
+		{Name: "go-ethereum", Module: "github.com/ethereum/go-ethereum", Peer: true, Dialect: Positional, serve: ethereum},
+		{Name: "net/rpc", Module: "net/rpc/jsonrpc", Peer: true, Dialect: JSONRPC1, serve: netRPC},
+		{Name: "net/http", Module: "net/http", Peer: true, Dialect: HTTP, serve: netHTTP},
+		{Name: "grpc-go", Module: "google.golang.org/grpc", Peer: true, Dialect: GRPC, serve: googleRPC},
 	}
 }
 
-// Named returns the server of that name.
-func Named(name string) (*Server, error) {
-	var names []string
-	for _, s := range All() {
-		if s.Name == name {
-			return s, nil
-		}
-		names = append(names, s.Name)
-	}
-	return nil, fmt.Errorf("found no server %q; there are %s", name, strings.Join(names, ", "))
-}
+// String is the name.
+func (s *Server) String() string { return s.Name }
 
 // Serve serves one workload on l. It returns only with an error.
 func (s *Server) Serve(l net.Listener, w *workload.Workload) error { return s.serve(l, w) }

@@ -54,17 +54,8 @@ func All() []*Workload {
 	}
 }
 
-// Named returns the workload of that name.
-func Named(name string) (*Workload, error) {
-	var names []string
-	for _, w := range All() {
-		if w.Name == name {
-			return w, nil
-		}
-		names = append(names, w.Name)
-	}
-	return nil, fmt.Errorf("found no workload %q; there are %s", name, strings.Join(names, ", "))
-}
+// String is the name.
+func (w *Workload) String() string { return w.Name }
 
 // MessageBytes is a little more than the longest message of the workload.
 func (w *Workload) MessageBytes() int { return len(w.Text) + 512 }
