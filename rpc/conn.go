@@ -41,8 +41,9 @@ type conn struct {
 	onRead   func(fd uintptr) bool
 
 	// The writer's role.
-	onWrite func(fd uintptr) bool
-	writes  pendingWrite
+	onWrite    func(fd uintptr) bool
+	writes     pendingWrite
+	sendBuffer largeSendBuffer
 
 	// finishing is set when the server wants the reading to end: what has been
 	// sent so far is still read and answered. aborted is set when it was closed
@@ -230,6 +231,7 @@ func (c *conn) fill(rd *reader) error {
 		n, err := c.read(rd)
 		if n > 0 {
 			rd.frames.filled(n, time.Now())
+			c.shareSendBuffer()
 			return nil
 		}
 		if !errors.Is(err, os.ErrDeadlineExceeded) {

@@ -49,7 +49,9 @@ type Server struct {
 	watchers  watchers
 	replaced  atomic.Pointer[Methods] // by SetMethods
 	relieving sync.Mutex              // held by who closes connections to free memory
-	done      chan struct{}           // closed when the server ends
+	// sendBuffers is how many connections have a large one.
+	sendBuffers atomic.Int32
+	done        chan struct{} // closed when the server ends
 
 	mu        sync.Mutex
 	listeners map[net.Listener]struct{}
@@ -328,6 +330,7 @@ func (s *Server) connLeft(c *conn) {
 	s.idleSince = time.Now()
 	s.mu.Unlock()
 	s.emitConn(EventConnectionClosed, c.peer)
+	c.leaveSendBuffer()
 	if next := s.adm.leave(c.guest); next != nil {
 		next.ready(nil)
 	}

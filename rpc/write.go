@@ -188,15 +188,10 @@ func (s *Server) relieve() {
 
 // pendingWrite is one write that does not wait.
 type pendingWrite struct {
-	chunks   []chunk
-	n        int // taken by the socket
-	err      error
-	enlarged bool // its buffer is
+	chunks []chunk
+	n      int // taken by the socket
+	err    error
 }
-
-// sendBuffer is the size of the kernel's buffer for replies that do not fit in
-// the usual one, in bytes (SO_SNDBUF, socket(7)): fewer turns with the reader.
-const sendBuffer = 1 << 20
 
 // writeSlowly writes all of chunks, with a deadline for each piece.
 func (c *conn) writeSlowly(chunks []chunk) error {
@@ -245,9 +240,8 @@ func (c *conn) writeNow(chunks []chunk) (rest []chunk, err error) {
 // writeReady makes the write of writeNow; it never asks to be called again.
 func (c *conn) writeReady(fd uintptr) bool {
 	w := &c.writes
-	if !w.enlarged && len(w.chunks) > 1 && len(w.chunks[1].b) > copyLimit {
-		w.enlarged = true
-		_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF, sendBuffer) // smaller is slower, no more
+	if len(w.chunks) > 1 && len(w.chunks[1].b) > copyLimit {
+		c.enlargeSendBuffer(int(fd))
 	}
 	for {
 		if len(w.chunks) == 1 {

@@ -80,6 +80,7 @@ func (l *lifecycle) serve(ctx context.Context) (ended int, err error) {
 	status := time.NewTicker(statusInterval)
 	defer status.Stop()
 	idle := l.idleTimer()
+	memory := newMemoryKeeper()
 	for {
 		select {
 		case sig := <-l.terminate:
@@ -113,6 +114,7 @@ func (l *lifecycle) serve(ctx context.Context) (ended int, err error) {
 			l.ignoreHangup()
 		case <-status.C:
 			l.report(l.describe())
+			memory.look()
 		}
 	}
 }

@@ -57,6 +57,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if err := cfg.Validate(); err != nil {
 		return err
 	}
+	boundMemory(cfg.Limits)
 	sockets, err := openSockets(cfg)
 	if err != nil {
 		return err
