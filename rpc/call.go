@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"runtime/debug"
 	"time"
+
+	"github.com/sirupsen/logrus"
 )
 
 // call is one request from its envelope to its reply.
@@ -43,6 +45,10 @@ type call struct {
 
 // endsWithPeer reports whether the call is pointless without its client.
 func (c *call) endsWithPeer() bool { return c.stream != nil || c.method.CancelOnDisconnect }
+
+// errEnded is the outcome of a handler that ended because it was told to. Who
+// told it has answered the call before.
+var errEnded = Errorf(CodeCancelled, "the call was ended")
 
 // errPanic is a handler's panic, with its stack, on its way to the log.
 type errPanic struct {
@@ -208,15 +214,18 @@ func (c *call) wireError(err error) *Error {
 	if errors.As(err, &wire) {
 		return wire
 	}
-	if errors.Is(err, context.DeadlineExceeded) && c.Err() == context.DeadlineExceeded {
-		return c.conn.srv.adm.requestTimeout(c.timeout)
+	if ended := c.Err(); ended != nil && errors.Is(err, ended) {
+		if ended == context.DeadlineExceeded {
+			return c.conn.srv.adm.requestTimeout(c.timeout)
+		}
+		return errEnded
 	}
-	entry := c.conn.log().WithField("request", c.requestID()).WithField("method", c.method.Name)
+	fields := logrus.Fields{"request": c.requestID(), "method": c.method.Name, "error": err}
 	var p *errPanic
 	if errors.As(err, &p) {
-		entry = entry.WithField("stack", string(p.stack))
+		fields["stack"] = string(p.stack)
 	}
-	entry.WithError(err).Error("call failed")
+	c.conn.complain(logrus.ErrorLevel, fields, "call failed")
 	return &Error{
 		Code:    CodeInternalError,
 		Message: "internal error; the server's log has the cause under the request id",

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/sirupsen/logrus"
 )
 
 // cancelMethod is built in: it needs the connection. The alias is that of the
@@ -222,7 +224,7 @@ func (c *conn) denied(cl *call, err error) *Error {
 	if errors.As(err, &wire) {
 		return wire
 	}
-	c.log().WithError(err).WithField("method", cl.method.Name).Info("call not authorised")
+	c.complain(logrus.InfoLevel, logrus.Fields{"method": cl.method.Name, "error": err}, "call not authorised")
 	return Errorf(CodeNotAuthorized, "not authorised to call %q", cl.method.Name)
 }
 

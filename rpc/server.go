@@ -49,6 +49,7 @@ type Server struct {
 	watchers  watchers
 	replaced  atomic.Pointer[Methods] // by SetMethods
 	relieving sync.Mutex              // held by who closes connections to free memory
+	quota     logQuota
 	// sendBuffers is how many connections have a large one.
 	sendBuffers atomic.Int32
 	done        chan struct{} // closed when the server ends

@@ -6,6 +6,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
 )
 
@@ -152,7 +153,7 @@ func (c *conn) readyLocked(s *Stream) {
 
 func (c *conn) writeFailed(err error) {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		c.log().WithField("timeout", c.limits().WriteTimeout).Warn("closing: the peer does not read its replies")
+		c.complain(logrus.WarnLevel, logrus.Fields{"timeout": c.limits().WriteTimeout}, "closing: the peer does not read its replies")
 		c.mu.Lock()
 		c.closeLocked()
 		c.settle()
@@ -178,7 +179,7 @@ func (s *Server) relieve() {
 		if worst == nil {
 			return
 		}
-		worst.log().WithField("unread_bytes", most).Warn("closing: memory is short and the peer does not read its replies")
+		worst.complain(logrus.WarnLevel, logrus.Fields{"unread_bytes": most}, "closing: memory is short and the peer does not read its replies")
 		worst.mu.Lock()
 		worst.closeLocked()
 		worst.settle()

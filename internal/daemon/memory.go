@@ -3,6 +3,7 @@ package daemon
 import (
 	"math"
 	"os"
+	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
 
@@ -66,7 +67,10 @@ func newMemoryKeeper() *memoryKeeper {
 			{Name: "/memory/classes/total:bytes"},
 			{Name: "/memory/classes/heap/released:bytes"},
 		},
-		release: debug.FreeOSMemory,
+		release: func() {
+			runtime.GC() // pools keep over one collection what they hold
+			debug.FreeOSMemory()
+		},
 	}
 }
 

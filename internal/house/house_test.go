@@ -29,7 +29,8 @@ var layers = map[string][]string{
 	"rpc":     {},
 	"methods": {"rpc", "internal/suggest", "internal/version"},
 	"tests":   {"rpc", "activation", "methods", "units", "internal/config", "internal/version", "internal/wirescript"},
-	// A daemon with methods that no operator would want.
+	// Daemons with methods that no operator would want.
+	"tests/faults/fixture":  {"rpc", "internal/daemon", "internal/config"},
 	"tests/systemd/fixture": {"rpc", "internal/daemon"},
 	"units":                 {},
 	"tools":                 {},

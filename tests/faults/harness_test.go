@@ -167,7 +167,6 @@ func serve(t *testing.T, name, shell string, flags ...string) *server {
 		args = append([]string{"serve", "--mode", "0666", "--socket", path}, flags...)
 	}
 	p := command(t, daemonUID, name, args...)
-	p.cmd.Env = append(p.cmd.Env, unitSetting(t, "Environment"))
 	if shell != "" {
 		p.cmd.Args = append([]string{"sh", "-c", shell + `; exec "$@"`, "sh", p.cmd.Path}, args...)
 		p.cmd.Path = "/bin/sh"

@@ -68,7 +68,7 @@ func TestAnotherUIDGetsTheFirstSlotThatOneUIDFreesOfAllThatItHas(t *testing.T) {
 			require.Eventually(t, func() bool { return s.status().Queued == test.queued+1 }, patience, time.Millisecond)
 
 			freed := time.Now()
-			released, err := s.root.call(`{"jsonrpc":"2.0","id":1,"method":"release","params":{"n":1}}`)
+			released, err := s.root.call(`{"jsonrpc":"2.0","id":1,"method":"rpc.release","params":{"n":1}}`)
 			require.NoError(t, err)
 			require.Equal(t, `{"jsonrpc":"2.0","id":1,"result":1}`, released)
 			select {

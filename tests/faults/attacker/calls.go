@@ -37,14 +37,14 @@ func sleepers(c *connection) {
 }
 
 func (c *connection) sleep() []byte {
-	return c.appendCall(nil, "sleep", fmt.Sprintf(`{"ms":%d}`, 10+c.rnd.IntN(40)))
+	return c.appendCall(nil, "rpc.sleep", fmt.Sprintf(`{"ms":%d}`, 10+c.rnd.IntN(40)))
 }
 
 // waiters makes 25 calls, which last until somebody ends them.
 func waiters(c *connection) {
 	var lines []byte
 	for range 25 {
-		lines = c.appendCall(lines, "hold", "{}")
+		lines = c.appendCall(lines, "rpc.hold", "{}")
 	}
 	c.put(lines)
 	c.drain()
@@ -55,7 +55,7 @@ func waiters(c *connection) {
 func subscribers(c *connection) {
 	var lines []byte
 	for i := range 10 {
-		method := []string{"ticks", "last"}[i%2]
+		method := []string{"rpc.ticks", "rpc.last"}[i%2]
 		lines = c.appendCall(lines, method, `{"bytes":10000}`)
 	}
 	for ok := c.put(lines); ok; ok = c.put([]byte(`{"jsonrpc":"2.0","method":"rpc.ping"}` + "\n")) {

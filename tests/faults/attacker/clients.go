@@ -30,8 +30,8 @@ func ordinary(c *connection) {
 		lines = c.appendCall(lines[:0], "rpc.ping", "{}")
 		lines = c.appendCall(lines, "rpc.discover", "{}")
 		lines = c.appendCall(lines, "rpc.echo", `{"text":"`+strings.Repeat("x", 10_000)+`"}`)
-		lines = c.appendCall(lines, "sleep", `{"ms":1}`)
-		lines = c.appendCall(lines, "ticks", `{"bytes":10}`)
+		lines = c.appendCall(lines, "rpc.sleep", `{"ms":1}`)
+		lines = c.appendCall(lines, "rpc.ticks", `{"bytes":10}`)
 		lines = c.appendCall(lines, "rpc.cancel", fmt.Sprintf(`{"id":%d}`, c.ids))
 		lines = append(append(lines, hundreds[0]...), "rubbish\n"...)
 	}
