@@ -85,6 +85,7 @@ type reader struct {
 	deadline time.Time // that is set on the connection
 	n        int       // result of the last raw read
 	err      error
+	handled  int // since others had the processor, in parts of turn
 
 	batch *batch   // whose items are being started
 	items [][]byte // of batch, not yet started
@@ -136,16 +137,21 @@ func (c *conn) log() *logrus.Entry {
 	return c.srv.logger().WithFields(logrus.Fields{"conn": c.number, "uid": c.peer.UID, "pid": c.peer.PID})
 }
 
-// callsATurn is how many calls a reader handles before it lets others have
-// their turn at the processor: a client that sends without a pause must not
-// delay all others by what fits in its buffer.
-const callsATurn = 32
+// turn is how much a reader handles, while there is always more to read, before
+// it lets others have the processor: a client that sends without a pause must
+// not delay all others. A call counts for one, and for one more with each
+// bytesATurn of it. Letting go is not free: the runtime wakes a thread.
+const (
+	turn       = 256
+	bytesATurn = 4 << 10
+)
 
 // run reads until the connection ends or the role is taken over.
 func (c *conn) run() {
 	rd := c.rd
 	for {
-		if rd.sequence%callsATurn == callsATurn-1 {
+		if rd.handled++; rd.handled > turn {
+			rd.handled = 0
 			runtime.Gosched()
 		}
 		if err := c.step(rd); err == errTakenOver {
@@ -158,8 +164,18 @@ func (c *conn) run() {
 	}
 }
 
+// flushAfter is how many replies wait for those to the next frames, at most. It
+// is below MaxInFlightPerConnection: while the client takes in the first part of
+// what it asked for at once, the next is worked on.
+const flushAfter = 16
+
 // step handles one item of a batch or one frame.
 func (c *conn) step(rd *reader) error {
+	if rd.places >= flushAfter || rd.backlog >= gatherLimit {
+		if err := c.flushAsReader(rd); err != nil {
+			return err
+		}
+	}
 	if !c.hasRoom(rd) {
 		if err := c.waitForRoom(rd); err != nil {
 			return err
@@ -231,6 +247,7 @@ func (c *conn) fill(rd *reader) error {
 		n, err := c.read(rd)
 		if n > 0 {
 			rd.frames.filled(n, time.Now())
+			rd.handled += n / bytesATurn
 			c.shareSendBuffer()
 			return nil
 		}
@@ -399,6 +416,7 @@ func (c *conn) readReady(fd uintptr) bool {
 			if !rd.frames.partial() {
 				rd.frames.release()
 			}
+			rd.handled = 0
 			return false
 		default:
 			rd.n = max(rd.n, 0)
@@ -434,7 +452,7 @@ func (c *conn) waitForRoom(rd *reader) error {
 }
 
 func (c *conn) hasRoom(rd *reader) bool {
-	return rd.backlog < gatherLimit && c.srv.adm.hasRoom(int(c.taken.Load())+rd.places, c.held.Load())
+	return c.srv.adm.hasRoom(int(c.taken.Load())+rd.places, c.held.Load())
 }
 
 // hungUp reports whether the peer has closed its end for both directions. Its

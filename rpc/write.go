@@ -112,7 +112,11 @@ func (c *conn) flushSoon() {
 
 // flushAsReader is flush by the reader, which may lose its role meanwhile.
 func (c *conn) flushAsReader(rd *reader) error {
+	if rd.used > 0 && !rd.dirty {
+		c.writeAlone(rd)
+	}
 	if rd.used == 0 && !rd.dirty {
+		rd.backlog = 0
 		return nil
 	}
 	rd.dirty, rd.backlog = false, 0
@@ -125,6 +129,43 @@ func (c *conn) flushAsReader(rd *reader) error {
 		return errTakenOver
 	}
 	return nil
+}
+
+// writeAlone writes the reader's replies, where nothing else is to be written,
+// as far as the socket takes them at once. This is the usual case, and nobody
+// else ever sees the replies.
+func (c *conn) writeAlone(rd *reader) {
+	if c.raw == nil {
+		return
+	}
+	c.mu.Lock()
+	if c.writing || c.gone || c.closed || !c.out.empty() || len(c.ready) > 0 {
+		c.mu.Unlock()
+		return
+	}
+	c.writing = true
+	c.mu.Unlock()
+	w := &c.writes
+	w.one[0].b = rd.out.b[:rd.used]
+	rest, err := c.writeNow(w.one[:])
+	written := rd.used
+	if len(rest) > 0 {
+		written -= len(rest[0].b)
+	}
+	w.one[0].b = nil
+	c.mu.Lock()
+	c.writing = false
+	rd.dirty = !c.out.empty() || len(c.ready) > 0 // others left it to who was writing
+	c.mu.Unlock()
+	if err != nil {
+		return // the next write meets it, too
+	}
+	if written == rd.used {
+		rd.out.free()
+		rd.out, rd.used, rd.places = nil, 0, 0
+		return
+	}
+	rd.used = copy(rd.out.b, rd.out.b[written:rd.used])
 }
 
 // gatherLocked takes the replies that wait, and events of each stream in turn.
@@ -190,6 +231,7 @@ func (s *Server) relieve() {
 // pendingWrite is one write that does not wait.
 type pendingWrite struct {
 	chunks []chunk
+	one    [1]chunk
 	n      int // taken by the socket
 	err    error
 }
