@@ -234,6 +234,11 @@ func (c *conn) fill(rd *reader) error {
 	rd.frames.max = c.limits().MaxMessageBytes
 	if !rd.frames.partial() {
 		rd.frames.release()
+		if rd.frames.full && !c.srv.adm.ledger.pressed() { // many at once
+			c.charge(freelyTaken)
+			rd.frames.buf = newBuffer(freelyTaken)
+			rd.frames.buf.bill(c, grant{bytes: freelyTaken})
+		}
 	} else if err := c.makeSpace(rd); err != nil {
 		return err
 	}
@@ -267,7 +272,7 @@ func (c *conn) count(rd *reader) {
 
 // makeSpace gets a larger buffer where an incomplete frame needs one.
 func (c *conn) makeSpace(rd *reader) error {
-	size := rd.frames.wanted()
+	size := rd.frames.wanted(!c.srv.adm.ledger.pressed())
 	if size == 0 {
 		return nil
 	}

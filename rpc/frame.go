@@ -22,6 +22,7 @@ type frameReader struct {
 	r, w    int       // buf.b[r:w] is input that was not handled yet
 	scanned int       // buf.b[r:scanned] holds no newline
 	last    int       // size of the last frame, in bytes
+	full    bool      // the last input took all the room there was
 	started time.Time // when the first byte of an incomplete frame came
 	now     time.Time // when the last input came
 }
@@ -39,12 +40,17 @@ func (f *frameReader) space() []byte {
 }
 
 // wanted returns the size of the buffer that an incomplete frame needs before
-// it can go on; 0 if there is room.
-func (f *frameReader) wanted() int {
+// it can go on; 0 if there is room. Where memory is no matter, it is that of the
+// last frame at once: who sends large ones goes on to.
+func (f *frameReader) wanted(plenty bool) int {
 	if f.buf == nil || f.r == f.w || f.w < len(f.buf.b) {
 		return 0
 	}
-	size := bufferSize(min(4*(len(f.buf.b)-bufferSlack), f.max+bufferSlack))
+	size := 4 * (len(f.buf.b) - bufferSlack)
+	if plenty && f.last > size {
+		size = f.last
+	}
+	size = bufferSize(min(size, f.max+bufferSlack))
 	if f.r > len(f.buf.b)/2 || size <= len(f.buf.b) {
 		n := copy(f.buf.b, f.buf.b[f.r:f.w]) // what was handled makes room
 		f.r, f.w, f.scanned = 0, n, f.scanned-f.r
@@ -78,6 +84,7 @@ func (f *frameReader) filled(n int, now time.Time) {
 	}
 	f.w += n
 	f.now = now
+	f.full = f.w == len(f.buf.b)
 }
 
 // next returns the next frame that is not blank, without its line end. It is

@@ -13,7 +13,7 @@ import (
 // tooLarge ends it.
 func feed(f *frameReader, input []byte, n int) (frames []string, tooLarge bool) {
 	for len(input) > 0 {
-		if size := f.wanted(); size > 0 {
+		if size := f.wanted(false); size > 0 {
 			f.grow(newBuffer(size))
 		}
 		space := f.space()
