@@ -5,6 +5,10 @@
 
 GO      ?= go
 BIN     := bin
+# Of `make packages`.
+DIST    := dist
+ARCHES  := amd64 arm64
+FORMATS := deb rpm
 MODULE  := github.com/marianned/marianned
 # For each fuzz target of `make fuzz`.
 FUZZTIME ?= 10s
@@ -15,6 +19,7 @@ ARGS ?=
 # The date is the commit's, so that one commit gives one binary.
 VERSION ?= $(patsubst v%,%,$(shell git describe --tags --always --dirty 2>/dev/null))
 COMMIT  ?= $(shell git describe --always --abbrev=40 --exclude='*' --dirty 2>/dev/null)
+SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null)
 DATE    ?= $(shell TZ=UTC git log -1 --date=format-local:%Y-%m-%dT%H:%M:%SZ --format=%cd 2>/dev/null)
 
 LDFLAGS := -s -w \
@@ -26,13 +31,23 @@ LDFLAGS := -s -w \
 BUILD := CGO_ENABLED=0 $(GO) build -buildvcs=false -trimpath
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test bench soak lint fuzz attacks clean
+.PHONY: help build packages demo test bench soak lint fuzz attacks clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-8s %s\n", $$1, $$2}' Makefile
 
 build: ## build bin/marianned: static, reproducible
 	$(BUILD) -ldflags "$(LDFLAGS)" -o $(BIN)/marianned .
+
+# packaging/README.md says what is in them. Elsewhere than in a checkout with its
+# history, name VERSION, COMMIT, DATE and SOURCE_DATE_EPOCH.
+packages: export BUILD := $(BUILD)
+packages: export LDFLAGS := $(LDFLAGS)
+packages: export VERSION := $(VERSION)
+packages: export COMMIT := $(COMMIT)
+packages: export SOURCE_DATE_EPOCH := $(SOURCE_DATE_EPOCH)
+packages: ## build dist/*.deb and dist/*.rpm, for amd64 and arm64
+	@DIST='$(DIST)' ARCHES='$(ARCHES)' FORMATS='$(FORMATS)' packaging/build
 
 demo: build ## build, and watch a socket being opened, a call, the answer, the exit on idle
 	$(BIN)/marianned demo
