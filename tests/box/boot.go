@@ -17,11 +17,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// boot makes a box and waits until its systemd has reached box.target.
-func boot() (*Box, error) {
+// boot makes a box over the folder lower, "" for the host's root, and waits until
+// its systemd has reached box.target.
+func boot(lower string) (*Box, error) {
 	b, err := enroll()
 	if err != nil {
 		return nil, err
+	}
+	b.lower = lower
+	if lower == "" {
+		b.lower = "/"
 	}
 	if err := b.start(); err != nil {
 		console, _ := os.ReadFile(b.console())
@@ -108,7 +113,7 @@ func (b *Box) unshare() (root string, err error) {
 	if err := os.Mkdir(mounts, 0o700); err != nil {
 		return "", err
 	}
-	return mountRoot(mounts)
+	return mountRoot(b.lower, mounts)
 }
 
 // launch starts systemd-nspawn on the calling thread. Each boot has a cgroup of its

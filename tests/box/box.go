@@ -20,6 +20,7 @@ const Patience = time.Minute
 // end the test, and are for its goroutine.
 type Box struct {
 	name   string // of the machine, of its cgroup, and of its folder in stateFolder
+	lower  string // the root that it is over
 	lock   *os.File
 	notify *net.UnixConn // on which systemd-nspawn tells of the box
 	pid    int           // of its PID 1, as the host sees it
@@ -39,19 +40,39 @@ var shared struct {
 // the test where no box can be had. Main must run the tests.
 func Boot(t testing.TB) *Box {
 	t.Helper()
-	if missing := need(); missing != "" {
+	lower := os.Getenv(rootVariable)
+	if missing := need(lower); missing != "" {
 		t.Skip(missing)
 	}
 	shared.Lock()
 	defer shared.Unlock()
 	if !shared.done {
-		shared.box, shared.err = boot()
+		shared.box, shared.err = boot(lower)
 		shared.done = true
 	}
 	if shared.err != nil {
 		t.Fatalf("boot a box: %v", shared.err)
 	}
 	return shared.box
+}
+
+// BootRoot boots a box for this test alone, over the folder root, as DebianRoot
+// makes it, which stays as it is. It skips the test where no box can be had.
+func BootRoot(t testing.TB, root string) *Box {
+	t.Helper()
+	if missing := need(root); missing != "" {
+		t.Skip(missing)
+	}
+	b, err := boot(root)
+	if err != nil {
+		t.Fatalf("boot a box over %s: %v", root, err)
+	}
+	t.Cleanup(func() {
+		if err := b.remove(); err != nil {
+			t.Errorf("remove the box: %v", err)
+		}
+	})
+	return b
 }
 
 // Main runs the tests of a package, removes their box, and looks for goroutines
@@ -61,6 +82,7 @@ func Main(m *testing.M) int {
 	shared.Lock()
 	defer shared.Unlock()
 	removeBuilds()
+	removeRoots()
 	if shared.box != nil {
 		if err := shared.box.remove(); err != nil {
 			fmt.Fprintln(os.Stderr, "remove the box:", err)

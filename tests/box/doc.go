@@ -25,5 +25,6 @@
 // since the host's controllers are not handed on; and its kernel is the host's.
 //
 // $MARIANNED_BOX_ROOT names another root than the host's to put below, for
-// another version of systemd: a folder as mmdebstrap makes it.
+// another version of systemd: a folder as mmdebstrap makes it. A test that asks for
+// such a root itself, clean of what the host has, takes DebianRoot and BootRoot.
 package box

@@ -21,8 +21,9 @@ var programs = []struct{ name, debian string }{
 	{"setpriv", "util-linux"},
 }
 
-// need says what is missing for a box, as the reason of a skip; "" for nothing.
-func need() string {
+// need says what is missing for a box over lower, as the reason of a skip; "" for
+// nothing.
+func need(lower string) string {
 	if os.Geteuid() != 0 {
 		return "needs root: a box has a systemd of its own as PID 1"
 	}
@@ -34,7 +35,7 @@ func need() string {
 	if out, err := exec.Command("unshare", "--mount", "true").CombinedOutput(); err != nil {
 		return fmt.Sprintf("needs CAP_SYS_ADMIN, which root has not got in this container: %s", bytes.TrimSpace(out))
 	}
-	if os.Getenv(rootVariable) == "" {
+	if lower == "" {
 		if apart("/usr") || apart("/etc") {
 			return "needs a root file system that holds /usr and /etc: it is what the box sees"
 		}

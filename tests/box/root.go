@@ -30,15 +30,11 @@ RuntimeMaxUse=1G
 RateLimitIntervalSec=0
 `
 
-// mountRoot mounts the root of a box on folder, in the mount namespace of the
-// calling thread, and returns its path.
-func mountRoot(folder string) (string, error) {
+// mountRoot mounts the root of a box, over lower, on folder, in the mount
+// namespace of the calling thread, and returns its path.
+func mountRoot(lower, folder string) (string, error) {
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		return "", fmt.Errorf("make the mounts private: %w", err)
-	}
-	lower := os.Getenv(rootVariable)
-	if lower == "" {
-		lower = "/"
 	}
 	if err := unix.Mount("box", folder, "tmpfs", 0, "mode=0755,size=4g"); err != nil {
 		return "", fmt.Errorf("mount a tmpfs on %s: %w", folder, err)

@@ -1,0 +1,110 @@
+package packages
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// hashes of the files in a folder, by name.
+func hashes(t *testing.T, folder string) map[string]string {
+	t.Helper()
+	entries, err := os.ReadDir(folder)
+	require.NoError(t, err)
+	found := map[string]string{}
+	for _, entry := range entries {
+		content, err := os.ReadFile(filepath.Join(folder, entry.Name()))
+		require.NoError(t, err)
+		sum := sha256.Sum256(content)
+		found[entry.Name()] = hex.EncodeToString(sum[:])
+	}
+	return found
+}
+
+// Another folder, another mask, another zone, another machine's name for all that
+// nfpm knows, other times of all files.
+func TestTwoBuildsAreTheSameBytes(t *testing.T) {
+	first := hashes(t, all(t))
+	require.Len(t, first, 4)
+
+	elsewhere := filepath.Join(t.TempDir(), "another place")
+	copyCheckout(t, elsewhere)
+	second := filepath.Join(t.TempDir(), "dist")
+	t.Setenv("TZ", "Pacific/Auckland")
+	t.Setenv("LC_ALL", "C.UTF-8")
+	require.NoError(t, makePackages(t, elsewhere, second, "VERSION="+current))
+	require.Equal(t, first, hashes(t, second))
+}
+
+// copyCheckout copies what git knows of the checkout, changed or new, without its
+// history.
+func copyCheckout(t *testing.T, folder string) {
+	t.Helper()
+	list := exec.Command("git", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+	list.Dir = checkout
+	files, err := list.Output()
+	if err != nil {
+		t.Skipf("needs a checkout with its history: git ls-files: %v", err)
+	}
+	for name := range bytes.SplitSeq(bytes.TrimSuffix(files, []byte{0}), []byte{0}) {
+		path := filepath.Join(checkout, string(name))
+		info, err := os.Stat(path)
+		if os.IsNotExist(err) {
+			continue // removed, and git not told yet
+		}
+		require.NoError(t, err)
+		content, err := os.ReadFile(path)
+		require.NoError(t, err)
+		target := filepath.Join(folder, string(name))
+		require.NoError(t, os.MkdirAll(filepath.Dir(target), 0o700))
+		require.NoError(t, os.WriteFile(target, content, info.Mode()&^0o077))
+	}
+}
+
+func TestAVersionIsOneThatDpkgAndRpmCompareAsGitDoes(t *testing.T) {
+	// In the order of their coming.
+	var versions []string
+	for _, version := range []string{"", "85d7bf8", "85d7bf8-dirty", "v0.1.0-rc.1", "0.1.0-rc.1-2-g85d7bf8", "0.1.0",
+		"0.1.0-1-g85d7bf8", "0.1.0-9-g85d7bf8-dirty", "0.1.0-10-g85d7bf8", "0.2.0"} {
+		versions = append(versions, packageVersion(t, strings.TrimPrefix(version, "v")))
+	}
+	require.Regexp(t, `^0\.0\.0\+\d+$`, versions[0])
+	require.Regexp(t, `^0\.0\.0\+\d+\.g85d7bf8$`, versions[1])
+	require.Equal(t, versions[1]+".dirty", versions[2])
+	require.Equal(t, []string{"0.1.0~rc.1", "0.1.0~rc.1+2.g85d7bf8", "0.1.0", "0.1.0+1.g85d7bf8",
+		"0.1.0+9.g85d7bf8.dirty", "0.1.0+10.g85d7bf8", "0.2.0"}, versions[3:])
+	need(t, "dpkg", "dpkg")
+	for i := range len(versions) - 1 {
+		run(t, "dpkg", "--compare-versions", versions[i], "lt", versions[i+1])
+	}
+}
+
+func packageVersion(t *testing.T, version string) string {
+	t.Helper()
+	command := exec.Command("packaging/version")
+	command.Dir = checkout
+	command.Env = append(os.Environ(), "VERSION="+version)
+	out, err := command.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	return strings.TrimSpace(string(out))
+}
+
+func TestTheScriptsAreOnesThatAShellReads(t *testing.T) {
+	scripts, err := filepath.Glob(checkout + "/packaging/*/p*") // preinst, post, ...
+	require.NoError(t, err)
+	require.Len(t, scripts, 8)
+	for _, script := range append(scripts, checkout+"/packaging/build", checkout+"/packaging/version") {
+		run(t, "sh", "-n", script)
+	}
+	need(t, "shellcheck", "shellcheck")
+	// $helper and $units of the rpm's scripts are meant to be split.
+	run(t, "shellcheck", append([]string{"--shell=dash", "--exclude=SC2086"}, scripts...)...)
+	run(t, "shellcheck", checkout+"/packaging/build", checkout+"/packaging/version")
+}
