@@ -250,6 +250,7 @@ func TestRpmlintHasNothingToSay(t *testing.T) {
 // error to systemd.
 func verifyUnits(t *testing.T, b *box.Box) {
 	t.Helper()
+	b.Run(t, "mkdir", "-p", "-m", "0700", "/run/user/0")
 	for _, scope := range []string{"system", "user"} {
 		var paths []string
 		units, err := filepath.Glob(checkout + "/units/" + scope + "/*")
