@@ -17,17 +17,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// boot makes a box over the folder lower, "" for the host's root, and waits until
-// its systemd has reached box.target.
+// boot makes a box over the folder lower and waits until its systemd has reached
+// box.target.
 func boot(lower string) (*Box, error) {
 	b, err := enroll()
 	if err != nil {
 		return nil, err
 	}
 	b.lower = lower
-	if lower == "" {
-		b.lower = "/"
-	}
 	if err := b.start(); err != nil {
 		console, _ := os.ReadFile(b.console())
 		return nil, errors.Join(fmt.Errorf("%w; its console said:\n%s", err, console), b.remove())

@@ -40,7 +40,7 @@ var shared struct {
 // the test where no box can be had. Main must run the tests.
 func Boot(t testing.TB) *Box {
 	t.Helper()
-	lower := os.Getenv(rootVariable)
+	lower := defaultRoot()
 	if missing := need(lower); missing != "" {
 		t.Skip(missing)
 	}
@@ -56,8 +56,8 @@ func Boot(t testing.TB) *Box {
 	return shared.box
 }
 
-// BootRoot boots a box for this test alone, over the folder root, as DebianRoot
-// makes it, which stays as it is. It skips the test where no box can be had.
+// BootRoot boots a box for this test alone, over the folder root, which stays as it
+// is: HostRoot, or one that DebianRoot has made. It skips the test where no box can be had.
 func BootRoot(t testing.TB, root string) *Box {
 	t.Helper()
 	if missing := need(root); missing != "" {

@@ -26,7 +26,7 @@ func TestMain(m *testing.M) {
 
 // child boots a box, tells which, and waits to be killed.
 func child() {
-	b, err := boot(os.Getenv(rootVariable))
+	b, err := boot(defaultRoot())
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
@@ -68,10 +68,10 @@ func TestARebootLeavesWhatIsNotInRun(t *testing.T) {
 }
 
 func TestARemovedBoxLeavesNoTrace(t *testing.T) {
-	if missing := need(os.Getenv(rootVariable)); missing != "" {
+	if missing := need(defaultRoot()); missing != "" {
 		t.Skip(missing)
 	}
-	b, err := boot(os.Getenv(rootVariable))
+	b, err := boot(defaultRoot())
 	require.NoError(t, err)
 	require.NotEmpty(t, traces(t, b.name))
 	require.NoError(t, b.remove())
@@ -105,7 +105,7 @@ func TestTheJournalIsFollowedFromTheMomentThatIsAskedFor(t *testing.T) {
 }
 
 func TestABoxWhoseTestsWereKilledIsRemovedByTheNext(t *testing.T) {
-	if missing := need(os.Getenv(rootVariable)); missing != "" {
+	if missing := need(defaultRoot()); missing != "" {
 		t.Skip(missing)
 	}
 	for name, kill := range map[string]func(t *testing.T, b *Box, tests *os.Process){
@@ -129,7 +129,7 @@ func TestABoxWhoseTestsWereKilledIsRemovedByTheNext(t *testing.T) {
 
 			kill(t, killed, child.Process)
 			_ = child.Wait() // it was killed
-			next, err := boot(os.Getenv(rootVariable))
+			next, err := boot(defaultRoot())
 			require.NoError(t, err)
 			defer func() { require.NoError(t, next.remove()) }()
 			require.Empty(t, traces(t, killed.name))

@@ -35,7 +35,7 @@ func need(lower string) string {
 	if out, err := exec.Command("unshare", "--mount", "true").CombinedOutput(); err != nil {
 		return fmt.Sprintf("needs CAP_SYS_ADMIN, which root has not got in this container: %s", bytes.TrimSpace(out))
 	}
-	if lower == "" {
+	if lower == HostRoot {
 		if apart("/usr") || apart("/etc") {
 			return "needs a root file system that holds /usr and /etc: it is what the box sees"
 		}

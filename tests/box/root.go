@@ -13,6 +13,17 @@ import (
 // rootVariable is the environment variable that names another root.
 const rootVariable = "MARIANNED_BOX_ROOT"
 
+// HostRoot is the root of the host, for BootRoot.
+const HostRoot = "/"
+
+// defaultRoot is what Boot's box is over.
+func defaultRoot() string {
+	if root := os.Getenv(rootVariable); root != "" {
+		return root
+	}
+	return HostRoot
+}
+
 // target is what the box boots to: systemd's own sockets, with the bus, and those
 // that a test has enabled.
 const target = `[Unit]

@@ -228,6 +228,7 @@ func TestTheCopyrightNamesTheModulesInTheBinary(t *testing.T) {
 
 func TestLintianHasNothingToSay(t *testing.T) {
 	need(t, "lintian", "lintian")
+	t.Parallel()
 	for _, arch := range []string{"amd64", "arm64"} {
 		command := exec.Command("lintian", "--allow-root", "--fail-on", "error,warning", "--tag-display-limit", "0",
 			debOf(all(t), current, arch))

@@ -20,9 +20,10 @@ const (
 // in /srv.
 func onDebian(t *testing.T, test func(t *testing.T, b *box.Box)) {
 	t.Helper()
+	t.Parallel() // most of it is waiting
 	for _, release := range []string{"bookworm", "trixie"} {
 		t.Run(release, func(t *testing.T) {
-			t.Parallel() // most of it is waiting
+			t.Parallel()
 			b := box.BootRoot(t, box.DebianRoot(t, release))
 			put(t, b, debOf(older(t), previous, runtime.GOARCH), oldDeb)
 			put(t, b, debOf(all(t), current, runtime.GOARCH), newDeb)

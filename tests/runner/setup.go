@@ -23,7 +23,12 @@ var needs = []need{
 	{"systemd-nspawn", "systemd-container"},
 	{"dbus-daemon", "dbus"},                              // in a box, for logind
 	{"/usr/share/pam-configs/systemd", "libpam-systemd"}, // in a box, for a user's service manager
-	{"gcc", "gcc"},                                       // the race detector is linked by it
+	{"mmdebstrap", "mmdebstrap"},                         // clean roots, in which packages are tried
+	{"lintian", "lintian"},
+	{"rpm", "rpm"},
+	{"rpmlint", "rpmlint"},
+	{"shellcheck", "shellcheck"},
+	{"gcc", "gcc"}, // the race detector is linked by it
 	{"/usr/include/stdlib.h", "libc6-dev"},
 }
 
