@@ -34,7 +34,14 @@ func (c *conn) beginBatch(rd *reader, frame []byte) error {
 		b.charged = len(frame)
 		c.charge(b.charged)
 	}
-	items, count, serr := splitArray(frame[skipSpace(frame, 0):], c.limits().MaxBatch)
+	var (
+		items [][]byte
+		count int
+		serr  *syntaxError
+	)
+	c.srv.examine(frame, func() {
+		items, count, serr = splitArray(frame[skipSpace(frame, 0):], c.limits().MaxBatch)
+	})
 	var refusal *Error
 	switch {
 	case serr != nil:
@@ -158,7 +165,7 @@ func (c *conn) reply(rd *reader, cl *call, raw RawMessage, wire *Error) {
 		case wire != nil:
 			c.append(rd, c.bounded(cl.id, wire), newline)
 		case len(raw) <= copyLimit:
-			c.append(rd, replyHead, cl.id, replyResult, raw, replyEnd)
+			c.appendResult(rd, cl.id, raw)
 		default:
 			c.mu.Lock()
 			if !c.gone && !c.closed {
@@ -181,6 +188,24 @@ func (c *conn) append(rd *reader, parts ...[]byte) {
 	for _, p := range parts {
 		size += len(p)
 	}
+	b := c.roomFor(rd, size)
+	for _, p := range parts {
+		b = append(b, p...)
+	}
+}
+
+// appendResult is append for nearly all there is to append.
+func (c *conn) appendResult(rd *reader, id, raw []byte) {
+	b := c.roomFor(rd, replyOverhead+1+len(id)+len(raw))
+	b = append(b, replyHeadText...)
+	b = append(b, id...)
+	b = append(b, replyResultText...)
+	b = append(b, raw...)
+	_ = append(b, replyEndText...)
+}
+
+// roomFor returns where the next reply of size bytes goes, and counts it.
+func (c *conn) roomFor(rd *reader, size int) []byte {
 	if rd.out != nil && rd.used+size > len(rd.out.b) {
 		c.mu.Lock()
 		c.handOverLocked(rd)
@@ -190,13 +215,11 @@ func (c *conn) append(rd *reader, parts ...[]byte) {
 	if rd.out == nil {
 		rd.out = newBuffer(max(size, min(rd.backlog, copyLimit)))
 	}
-	b := rd.out.b[rd.used:rd.used]
-	for _, p := range parts {
-		b = append(b, p...)
-	}
+	start := rd.used
 	rd.used += size
 	rd.backlog += size
 	rd.places++
+	return rd.out.b[start:start:rd.used]
 }
 
 // handOverLocked moves the reader's replies to the connection's output.

@@ -200,11 +200,24 @@ func (c *conn) step(rd *reader) error {
 	if frame[skipSpace(frame, 0)] == '[' {
 		return c.beginBatch(rd, frame)
 	}
-	if serr := parseEnvelope(frame, &env); serr != nil {
+	var serr *syntaxError
+	c.srv.examine(frame, func() { serr = parseEnvelope(frame, &env) })
+	if serr != nil {
 		c.refuse(rd, nil, nil, Errorf(CodeParseError, "the message is no JSON: %s", serr))
 		return nil
 	}
 	return c.handle(rd, &env, nil)
+}
+
+// examine calls look, which takes time by the length of frame. Of those that
+// take long, a few do so at a time: hundreds that are ready to run would delay
+// each small call by all of them, for the runtime gives everybody the same turn.
+func (s *Server) examine(frame []byte, look func()) {
+	if len(frame) > sharedFrame {
+		s.examining <- struct{}{}
+		defer func() { <-s.examining }()
+	}
+	look()
 }
 
 // nextFrame returns the next frame. Before it waits for input it writes the

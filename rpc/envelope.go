@@ -17,6 +17,10 @@ type envelope struct {
 	invalid string
 }
 
+// maxID is the longest id, in bytes of JSON text. An id comes back in the reply,
+// whatever that is: long ones would make every refusal a large reply.
+const maxID = 4 << 10
+
 // The members of a request that may stand in it once.
 const (
 	seenVersion = 1 << iota
@@ -136,7 +140,7 @@ func (env *envelope) usual(b []byte, i int, seen *int) int {
 		}
 		// Numbers in another form, and those that end the text, are read with
 		// more care.
-		if end == 5 || end == len(rest) || rest[5] == '0' || (rest[end] != ',' && rest[end] != '}') {
+		if end == 5 || end == len(rest) || end > maxID || rest[5] == '0' || (rest[end] != ',' && rest[end] != '}') {
 			return -1
 		}
 		*seen |= seenID
@@ -192,6 +196,8 @@ func (env *envelope) member(name, value []byte, seen *int) {
 		switch c := value[0]; {
 		case *seen&seenID != 0 || c == 'n':
 			env.id = nil
+		case len(value) > maxID:
+			env.reject(fmt.Sprintf(`"id" has %d bytes, expected at most %d`, len(value), maxID))
 		case c == '"' || c == '-' || ('0' <= c && c <= '9'):
 			env.id = value
 		default:
@@ -218,7 +224,9 @@ func (env *envelope) member(name, value []byte, seen *int) {
 		return
 	}
 	if *seen&bit != 0 {
-		env.reject(fmt.Sprintf("%q stands in the request twice", name))
+		if env.invalid == "" { // there may be very many of them
+			env.reject(fmt.Sprintf("%q stands in the request twice", name))
+		}
 		if bit == seenID {
 			env.id = nil
 		}

@@ -39,7 +39,7 @@ func (c *conn) handle(rd *reader, env *envelope, b *batch) error {
 	cl.id, cl.silent, cl.method, cl.batch = env.id, env.id == nil, method, b
 	cl.req.Params, cl.req.Notification = env.params, cl.silent
 	if method == nil {
-		cl.req.Method = string(env.method)
+		cl.req.Method = string(env.method[:min(len(env.method), maxID)]) // to be named in a log or an error
 		c.reject(rd, cl, c.notFound(cl.req.Method))
 		return nil
 	}

@@ -108,11 +108,18 @@ func (o *output) free() {
 	*o = output{}
 }
 
+// The parts of a reply.
+const (
+	replyHeadText   = `{"jsonrpc":"2.0","id":`
+	replyResultText = `,"result":`
+	replyEndText    = "}\n"
+)
+
 var (
-	replyHead   = []byte(`{"jsonrpc":"2.0","id":`)
-	replyResult = []byte(`,"result":`)
+	replyHead   = []byte(replyHeadText)
+	replyResult = []byte(replyResultText)
 	replyError  = []byte(`,"error":`)
-	replyEnd    = []byte("}\n")
+	replyEnd    = []byte(replyEndText)
 	nullID      = []byte("null")
 )
 

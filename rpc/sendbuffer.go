@@ -15,7 +15,7 @@ const (
 	// maxSendBuffers is how many connections have one at a time. What peers do
 	// not read is charged to the service (memory.kmem, in the kernel's
 	// cgroup-v2), up to twice the size for each.
-	maxSendBuffers = 32
+	maxSendBuffers = 16
 
 	// readByPeer is how much may be unread, in bytes, when a large buffer is
 	// given up for others.

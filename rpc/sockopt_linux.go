@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"slices"
 	"syscall"
 	"unsafe"
 
@@ -17,5 +18,5 @@ func getsockoptGroups(fd, n int) ([]uint32, error) {
 	if errno != 0 {
 		return nil, errno
 	}
-	return groups[:size/4], nil
+	return slices.Clone(groups[:size/4]), nil // a connection's lifetime is long for what was not used
 }

@@ -18,7 +18,7 @@ const (
 
 	// ownMemory is what the daemon may use beside what clients make it hold, in
 	// bytes: stacks, the state of connections, garbage.
-	ownMemory = 64 << 20
+	ownMemory = 112 << 20
 
 	// quietLooks is for how many looks, one a second, little must have been
 	// allocated before memory is given back.

@@ -63,14 +63,14 @@ func TestTheMemoryLimitFollowsTheBoundOfWhatClientsHold(t *testing.T) {
 	t.Setenv("GOMEMLIMIT", "")
 	t.Setenv("GOGC", "")
 	boundMemory(rpc.Limits{})
-	assert.EqualValues(t, (256+64)<<20, debug.SetMemoryLimit(-1))
+	assert.EqualValues(t, (256+112)<<20, debug.SetMemoryLimit(-1))
 	boundMemory(rpc.Limits{MaxBufferedBytes: 1 << 30})
-	assert.EqualValues(t, (1024+64)<<20, debug.SetMemoryLimit(-1))
+	assert.EqualValues(t, (1024+112)<<20, debug.SetMemoryLimit(-1))
 	assert.Equal(t, gcPercent, debug.SetGCPercent(100))
 
 	t.Setenv("GOMEMLIMIT", "1GiB")
 	t.Setenv("GOGC", "100")
 	boundMemory(rpc.Limits{})
-	assert.EqualValues(t, (1024+64)<<20, debug.SetMemoryLimit(-1), "the operator's is left alone")
+	assert.EqualValues(t, (1024+112)<<20, debug.SetMemoryLimit(-1), "the operator's is left alone")
 	assert.Equal(t, 100, debug.SetGCPercent(100))
 }
