@@ -1,0 +1,244 @@
+package rpc
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/sirupsen/logrus"
+)
+
+var (
+	simSeeds = flag.Int("simulation.seeds", 300, "how many seeds the simulation plays")
+	simFirst = flag.Uint64("simulation.first", 1, "the first of them")
+	simSeed  = flag.Uint64("simulation.seed", 0, "the one seed to play, in this process; 0 for all")
+)
+
+// simulationChild is set in the environment of a process that plays seeds for
+// another: whatever ends it, the other knows the seed.
+const simulationChild = "RPC_SIMULATION_CHILD"
+
+// TestSimulation plays random clients against a server in fake time, one plan
+// for each seed, and checks after each step what must always hold. A seed makes
+// one plan; which of several goroutines is faster is not decided by it, so that
+// a seed may have to be played several times before it fails again.
+func TestSimulation(t *testing.T) {
+	if *simSeed != 0 {
+		simulate(t, *simSeed)
+		return
+	}
+	if os.Getenv(simulationChild) != "" {
+		for i := range *simSeeds {
+			seed := *simFirst + uint64(i)
+			fmt.Printf("seed %d\n", seed)
+			if simulate(t, seed); t.Failed() {
+				return
+			}
+		}
+		return
+	}
+	args := []string{"-test.run=^TestSimulation$", "-test.timeout=0",
+		fmt.Sprintf("-simulation.seeds=%d", *simSeeds), fmt.Sprintf("-simulation.first=%d", *simFirst)}
+	child := exec.CommandContext(t.Context(), os.Args[0], args...)
+	child.Env = append(os.Environ(), simulationChild+"=1")
+	var out bytes.Buffer
+	child.Stdout, child.Stderr = &out, &out
+	err := child.Run()
+	if err == nil {
+		return
+	}
+	seed, said := "", out.String()
+	if i := strings.LastIndex(said, "seed "); i >= 0 {
+		seed, said, _ = strings.Cut(said[i+len("seed "):], "\n")
+	}
+	const shown = 20_000
+	if len(said) > shown {
+		said = said[:shown] + "\n…"
+	}
+	t.Fatalf("seed %s fails: %v\nagain, alone:\n\tgo test -race ./rpc -run '^TestSimulation$' -count=20 -simulation.seed=%s\n%s", seed, err, seed, said)
+}
+
+// simulation is one run. Its fields belong to the goroutine that drives it.
+type simulation struct {
+	t          *testing.T
+	random     *rand.Rand
+	net        *simNet
+	srv        *Server
+	executions *executions
+	clients    []*simClient
+	kinds      []string // of actions, that this plan has
+	ceiling    ceiling
+	history    []string
+
+	stopping bool       // Shutdown was called
+	stopped  chan error // what it returned
+	reasons  chan simReason
+	problems []string
+}
+
+// simReason is a line of the server's log about one connection.
+type simReason struct {
+	client int
+	text   string
+	at     time.Time
+}
+
+// Levels and Fire make it a logrus.Hook.
+func (s *simulation) Levels() []logrus.Level { return logrus.AllLevels }
+
+func (s *simulation) Fire(e *logrus.Entry) error {
+	if pid, ok := e.Data["pid"].(int32); ok && strings.HasPrefix(e.Message, "closing: ") {
+		s.reasons <- simReason{int(pid), e.Message, e.Time}
+	}
+	return nil
+}
+
+func (s *simulation) problem(format string, args ...any) {
+	s.problems = append(s.problems, fmt.Sprintf(format, args...))
+}
+
+func (s *simulation) note(format string, args ...any) {
+	s.history = append(s.history, fmt.Sprintf(format, args...))
+}
+
+// simulate plays one seed.
+func simulate(t *testing.T, seed uint64) {
+	synctest.Test(t, func(t *testing.T) {
+		before := runtime.NumGoroutine()
+		s := newSimulation(t, seed)
+		served := make(chan error, 1)
+		go func() { served <- s.srv.Serve(s.net) }()
+		for range 10 + s.random.IntN(50) {
+			s.step()
+			if len(s.problems) > 0 {
+				break
+			}
+		}
+		if len(s.problems) == 0 {
+			s.finish()
+		}
+		_ = s.srv.Close()
+		if err := <-served; err != ErrServerClosed {
+			s.problem("Serve returned %v", err)
+		}
+		for _, c := range s.clients {
+			c.end.hangUp()
+		}
+		time.Sleep(time.Minute) // the handlers that heed nothing end
+		synctest.Wait()
+		if len(s.problems) == 0 {
+			s.checkNothingLeft()
+		}
+		s.problems = append(s.problems, s.executions.problems...)
+		if n := runtime.NumGoroutine(); n > before && len(s.problems) == 0 {
+			stacks := make([]byte, 1<<20)
+			s.problem("%d goroutines are left\n%s", n-before, stacks[:runtime.Stack(stacks, true)])
+		}
+		if len(s.problems) > 0 {
+			t.Errorf("seed %d:\n%s\n\nwhat was done:\n%s", seed, strings.Join(s.problems, "\n"), strings.Join(s.history, "\n"))
+		}
+	})
+}
+
+// step does some things at once, lets them have their effect, and checks.
+func (s *simulation) step() {
+	for range 1 + s.random.IntN(4) {
+		s.act()
+	}
+	for _, c := range s.clients {
+		if s.random.IntN(4) == 0 {
+			c.trickle(1 + s.random.IntN(3000))
+		}
+	}
+	if s.random.IntN(3) > 0 {
+		s.settle()
+		s.check()
+	}
+	s.pass(s.pick(0, 1, 1, 2, 5, 10, 15, 20, 50, 100))
+	if s.random.IntN(2) > 0 { // else what comes next meets the timers of this moment
+		s.settle()
+		s.check()
+	}
+}
+
+// pass lets time pass. Clients that do not stall read and write meanwhile.
+func (s *simulation) pass(ms int) {
+	s.note("%d ms pass", ms)
+	for ; ms > 0; ms -= 5 {
+		s.settle()
+		time.Sleep(time.Duration(min(ms, 5)) * time.Millisecond)
+	}
+}
+
+func (s *simulation) pick(from ...int) int { return from[s.random.IntN(len(from))] }
+
+// settle lets everything happen that needs no time.
+func (s *simulation) settle() {
+	for moved := true; moved; {
+		synctest.Wait()
+		moved = false
+		for _, c := range s.clients {
+			moved = c.pump() || moved
+		}
+	}
+}
+
+// finish lets every client read and write, waits until all calls have an
+// outcome, and stops the server if that was not done before.
+func (s *simulation) finish() {
+	s.note("all stalls end")
+	for _, c := range s.clients {
+		c.stallReading(false)
+		c.stallWriting(false)
+	}
+	for range 300 { // 15 s: longer than any time limit of a plan but IdleTimeout
+		s.pass(50)
+		s.settle()
+		if s.check(); len(s.problems) > 0 {
+			return
+		}
+	}
+	s.settle()
+	s.check()
+	for _, c := range s.clients {
+		if ids := c.unanswered(); len(ids) > 0 && !c.left && !c.ended {
+			c.problem("calls are not answered: %v", ids)
+		}
+		if len(c.outbox) > 0 && !c.left && !c.ended {
+			c.problem("%d bytes were not taken by the server", len(c.outbox))
+		}
+	}
+	if len(s.problems) > 0 {
+		return
+	}
+	if !s.stopping {
+		s.shutdown(time.Second)
+		s.settle()
+	}
+	if err := <-s.stopped; err != nil && !errors.Is(err, context.DeadlineExceeded) {
+		s.problem("Shutdown returned %v", err)
+	}
+	s.settle()
+	s.check()
+}
+
+// shutdown stops the server, on a goroutine of its own.
+func (s *simulation) shutdown(timeout time.Duration) {
+	s.note("shutdown within %s", timeout)
+	s.stopping = true
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), timeout)
+		defer cancel()
+		s.stopped <- s.srv.Shutdown(ctx)
+	}()
+}
