@@ -379,7 +379,8 @@ func (c *conn) armRead(rd *reader, passed bool) error {
 		if !want.After(time.Now()) {
 			return errFrameTimeout
 		}
-		return c.setReadDeadline(rd, want, rd.deadline.IsZero() || rd.deadline.After(want))
+		// The one that has passed may be that of the idle connection.
+		return c.setReadDeadline(rd, want, passed || rd.deadline.IsZero() || rd.deadline.After(want))
 	}
 	if !passed && rd.deadline.After(rd.frames.now) {
 		return nil // armed by an earlier wait
