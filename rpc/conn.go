@@ -323,7 +323,7 @@ func (c *conn) awaitBytes(rd *reader, wait *reservation) (grant, error) {
 			if !ok {
 				return g, errDraining
 			}
-			rd.frames.started = rd.frames.started.Add(time.Since(began))
+			rd.frames.delayed(time.Since(began))
 			return g, nil
 		case <-timeout.C:
 			err = errNoMemory
@@ -454,6 +454,8 @@ func (c *conn) waitForRoom(rd *reader) error {
 		return err
 	}
 	c.count(rd)
+	began := time.Now()
+	defer func() { rd.frames.delayed(time.Since(began)) }()
 	poll := time.NewTicker(hangupPoll)
 	defer poll.Stop()
 	for !c.hasRoom(rd) {

@@ -25,6 +25,8 @@ type frameReader struct {
 	full    bool      // the last input took all the room there was
 	started time.Time // when the first byte of an incomplete frame came
 	now     time.Time // when the last input came
+	// clock is now, and as much later as the server has not read since.
+	clock time.Time
 }
 
 // space returns where the next input goes. It is empty where wanted is not 0.
@@ -83,8 +85,14 @@ func (f *frameReader) filled(n int, now time.Time) {
 		f.started = now
 	}
 	f.w += n
-	f.now = now
+	f.now, f.clock = now, now
 	f.full = f.w == len(f.buf.b)
+}
+
+// delayed takes in that the server has not read for so long: who sends a frame
+// is not to blame for it.
+func (f *frameReader) delayed(d time.Duration) {
+	f.started, f.clock = f.started.Add(d), f.clock.Add(d)
 }
 
 // next returns the next frame that is not blank, without its line end. It is
@@ -100,7 +108,7 @@ func (f *frameReader) next() (frame []byte, more, tooLarge bool) {
 		}
 		end := f.scanned + n
 		frame = bytes.TrimSuffix(f.buf.b[f.r:end], []byte{'\r'})
-		f.r, f.scanned, f.started = end+1, end+1, f.now
+		f.r, f.scanned, f.started = end+1, end+1, f.clock
 		f.last = len(frame)
 		if f.last > f.max {
 			return nil, false, true

@@ -46,3 +46,19 @@ func TestAFrameMayBeginShortlyBeforeTheIdleTimeout(t *testing.T) {
 		require.Contains(t, c.takeAll(), ReasonFrameTimeout)
 	})
 }
+
+// While the server reads no further, because too many calls of the connection
+// are in flight, the part of a frame that it has read can not become whole.
+func TestAFrameThatTheServerDoesNotReadOnIsNotTooSlow(t *testing.T) {
+	limits := Limits{MaxInFlightPerConnection: 1, FrameTimeout: 100 * time.Millisecond}
+	onSimNet(t, limits, func(t *testing.T, srv *Server, n *simNet) {
+		c := n.dial(1000, 1)
+		c.put([]byte(`{"jsonrpc":"2.0","method":"work","params":{"token":"slow","ms":1000},"id":7}` + "\n" + simPing[:10]))
+		time.Sleep(50 * time.Millisecond)
+		c.put([]byte(simPing[10:]))
+		time.Sleep(2 * time.Second)
+		got := c.takeAll()
+		require.Contains(t, got, `"result":"slow"`)
+		require.Contains(t, got, `"result":"t"`)
+	})
+}
