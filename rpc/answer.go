@@ -325,7 +325,7 @@ func (c *conn) bounded(id []byte, wire *Error) []byte {
 	limit := c.limits().MaxMessageBytes
 	frame := errorReply(id, wire)
 	if len(frame) > limit {
-		tooLarge := c.srv.adm.replyTooLarge(executedBy(wire))
+		tooLarge := c.srv.adm.replyTooLarge(ExecutedBy(wire))
 		if frame = errorReply(id, tooLarge); len(frame) > limit {
 			frame = errorReply(nil, tooLarge)
 		}

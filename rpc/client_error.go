@@ -43,14 +43,15 @@ func callFailure(method string, r clientReply) error {
 	case r.err == nil:
 		return nil
 	case r.executed == "":
-		return &CallError{method, executedBy(r.err), r.err}
+		return &CallError{method, ExecutedBy(r.err), r.err}
 	}
 	return &CallError{method, r.executed, r.err}
 }
 
-// executedBy tells from the error reply to a call whether it was executed. What
-// the server says of it counts, else the code.
-func executedBy(err error) Executed {
+// ExecutedBy tells from the error reply to a call, an *Error, whether it was
+// executed. What the server says of it counts, else the code. Of any other error
+// nothing is known.
+func ExecutedBy(err error) Executed {
 	var e *Error
 	if !errors.As(err, &e) {
 		return ExecutedUnknown

@@ -166,9 +166,9 @@ func TestAReplyThatHasArrivedWinsOverAContextThatEnds(t *testing.T) {
 
 func TestAProtocolErrorWithoutDetailsLeavesOpenWhetherTheCallWasExecuted(t *testing.T) {
 	for _, code := range []int{CodeResourceExhausted, CodeShuttingDown, CodeDeadlineExceeded, CodeCancelled} {
-		require.Equal(t, ExecutedUnknown, executedBy(&Error{Code: code}), code)
+		require.Equal(t, ExecutedUnknown, ExecutedBy(&Error{Code: code}), code)
 	}
-	require.Equal(t, ExecutedYes, executedBy(&Error{Code: -32000}))
+	require.Equal(t, ExecutedYes, ExecutedBy(&Error{Code: -32000}))
 }
 
 func TestAMessageThatTheServerCutOffForItsSizeWasNotExecuted(t *testing.T) {

@@ -34,5 +34,11 @@ func decode(path string, text []byte) (*File, Findings) {
 	for name, p := range file.Policy {
 		p.Place = Place{name, "policy", x}
 	}
+	for name, w := range file.Workers {
+		w.Place = Place{name, "workers", x}
+	}
+	for name, f := range file.Forwards {
+		f.Place = Place{name, "forwards", x}
+	}
 	return file, findings
 }

@@ -12,6 +12,9 @@ type File struct {
 	Methods map[string]*Method `toml:"methods"`
 	// Policy opens or closes methods about the daemon itself, by their names.
 	Policy map[string]*Policy `toml:"policy"`
+	// Workers and Forwards answer the calls of methods that name them.
+	Workers  map[string]*Worker  `toml:"workers"`
+	Forwards map[string]*Forward `toml:"forwards"`
 }
 
 // Rules say who may call. An absent Allow means root alone.
@@ -32,8 +35,8 @@ type Policy struct {
 	Place
 }
 
-// Method is what a file says about one method. Exactly one of Exec and what
-// other packages add says how it is run.
+// Method is what a file says about one method. Exactly one of Exec, Worker and
+// Forward says how it is run.
 type Method struct {
 	Rules
 	Place
@@ -56,6 +59,7 @@ type Method struct {
 	Event  string `toml:"event"`
 
 	Program
+	Elsewhere
 }
 
 // Program is a program that is run for each call.

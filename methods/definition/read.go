@@ -21,6 +21,8 @@ type Definitions struct {
 	Files    []string // that were read
 	Methods  []*Method
 	Policies []*Policy
+	Workers  []*Worker
+	Forwards []*Forward
 }
 
 // Read reads all files of the folders, the first of which wins. Definitions are
@@ -48,6 +50,7 @@ func readAll(paths []string, t trust) (*Definitions, Findings) {
 	defs := &Definitions{Files: paths}
 	var findings Findings
 	methods, policies := make(map[string]Place), make(map[string]Place)
+	workers, forwards := make(map[string]Place), make(map[string]Place)
 	for _, path := range paths {
 		text, err := t.read(path)
 		if err != nil {
@@ -64,6 +67,14 @@ func readAll(paths []string, t trust) (*Definitions, Findings) {
 		for _, p := range file.Policy {
 			once(policies, p.Place, &findings)
 			defs.Policies = append(defs.Policies, p)
+		}
+		for _, w := range file.Workers {
+			once(workers, w.Place, &findings)
+			defs.Workers = append(defs.Workers, w)
+		}
+		for _, f := range file.Forwards {
+			once(forwards, f.Place, &findings)
+			defs.Forwards = append(defs.Forwards, f)
 		}
 	}
 	slices.SortFunc(defs.Methods, func(a, b *Method) int { return cmp.Compare(a.Name, b.Name) })

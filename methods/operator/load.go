@@ -11,6 +11,7 @@ import (
 	"github.com/marianned/marianned/methods/policy"
 	"github.com/marianned/marianned/methods/program"
 	"github.com/marianned/marianned/methods/schema"
+	"github.com/marianned/marianned/methods/worker"
 	"github.com/marianned/marianned/rpc"
 )
 
@@ -27,6 +28,8 @@ type Options struct {
 	// Processes are the programs of all sets of a daemon; nil for those of this
 	// one alone.
 	Processes *program.Processes
+	// Workers are those of all sets of a daemon; nil for those of this one alone.
+	Workers *worker.Workers
 }
 
 // Set is what all files together define. Its methods may be called from any
@@ -64,6 +67,9 @@ func build(defs *definition.Definitions, findings definition.Findings, opts Opti
 	if opts.Processes == nil {
 		opts.Processes = new(program.Processes)
 	}
+	if opts.Workers == nil {
+		opts.Workers = new(worker.Workers)
+	}
 	if opts.Logger == nil {
 		opts.Logger = silent
 	}
@@ -74,8 +80,9 @@ func build(defs *definition.Definitions, findings definition.Findings, opts Opti
 		denials: newDenials(opts.Logger),
 		log:     opts.Logger,
 	}
+	others := readElsewhere(defs, &findings)
 	for _, d := range defs.Methods {
-		s.methods[d.Name] = s.buildMethod(d, opts, &findings)
+		s.methods[d.Name] = s.buildMethod(d, others, opts, &findings)
 	}
 	for _, p := range defs.Policies {
 		if !strings.HasPrefix(p.Name, "daemon.") {
@@ -93,7 +100,7 @@ func build(defs *definition.Definitions, findings definition.Findings, opts Opti
 
 // buildMethod makes a method of its definition. With errors among the findings
 // it is not usable.
-func (s *Set) buildMethod(d *definition.Method, opts Options, findings *definition.Findings) *method {
+func (s *Set) buildMethod(d *definition.Method, others *elsewhere, opts Options, findings *definition.Findings) *method {
 	m := &method{set: s, definition: d, policy: policy.New(d.Rules, d.Place, opts.Names, findings)}
 	params, err := schema.CompileParams(d.Params)
 	if err != nil {
@@ -107,11 +114,16 @@ func (s *Set) buildMethod(d *definition.Method, opts Options, findings *definiti
 		}
 	}
 	checkMethod(d, params, findings)
+	checkOneWay(d, findings)
 	switch {
 	case d.Exec != nil:
 		m.backend = program.New(d, params, opts.Processes, findings)
+	case d.Worker != "", d.Forward != "":
+		if m.backend = others.build(d, params, opts, findings); m.backend == nil {
+			return m
+		}
 	default:
-		findings.Add(d.At(), "the method %q says nothing of how it is run: add exec", d.Name)
+		findings.Add(d.At(), "the method %q says nothing of how it is run: add exec, worker or forward", d.Name)
 		return m
 	}
 	s.backends = append(s.backends, m.backend)

@@ -1,0 +1,78 @@
+package worker
+
+import (
+	"slices"
+	"sync"
+
+	"github.com/sirupsen/logrus"
+)
+
+// Workers are those of a daemon, across reloads: a definition that has not
+// changed keeps its processes. The zero value is none.
+type Workers struct {
+	mu      sync.Mutex
+	byKey   map[string]*pool // those that methods use
+	pools   []*pool          // and those that are ending
+	stopped bool
+}
+
+// use returns the pool of a definition, for one more method.
+func (ws *Workers) use(s *Settings, secret bool, log logrus.FieldLogger) *pool {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	ws.pools = slices.DeleteFunc(ws.pools, (*pool).isQuiet)
+	key := s.key()
+	p := ws.byKey[key]
+	if p == nil {
+		p = newPool(s, log)
+		if ws.byKey == nil {
+			ws.byKey = make(map[string]*pool)
+		}
+		ws.byKey[key] = p
+		ws.pools = append(ws.pools, p)
+	}
+	p.use(secret)
+	if ws.stopped {
+		p.stop()
+	}
+	return p
+}
+
+// release is the end of one use. The processes of a pool that nobody uses end
+// with their last call.
+func (ws *Workers) release(p *pool) {
+	ws.mu.Lock()
+	defer ws.mu.Unlock()
+	if p.release() {
+		delete(ws.byKey, p.settings.key())
+	}
+}
+
+// Stop ends all workers, whatever they do, and lets none start any more. The
+// channel is closed when they are gone: at most a little later than killDelay.
+func (ws *Workers) Stop() <-chan struct{} {
+	ws.mu.Lock()
+	ws.stopped = true
+	pools := slices.Clone(ws.pools)
+	ws.mu.Unlock()
+	for _, p := range pools {
+		p.stop()
+	}
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		for _, p := range pools {
+			<-p.quiet
+		}
+	}()
+	return gone
+}
+
+func (p *pool) isQuiet() bool {
+	select {
+	case <-p.quiet:
+		return true
+	default:
+		return false
+	}
+}
