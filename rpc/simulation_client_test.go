@@ -280,7 +280,7 @@ func (c *simClient) check(r *simRequest, got reply, line []byte) {
 	x.mu.Unlock()
 	said, _ := got.Error.Data["executed"].(string)
 	if r.executed = Executed(said); said == "" {
-		r.executed = executedBy(&Error{Code: r.code})
+		r.executed = ExecutedBy(&Error{Code: r.code})
 	}
 	switch {
 	case r.executed == ExecutedNo && begun > 0:
