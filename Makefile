@@ -41,12 +41,13 @@ build: ## build bin/marianned: static, reproducible
 
 # packaging/README.md says what is in them. Elsewhere than in a checkout with its
 # history, name VERSION, COMMIT, DATE and SOURCE_DATE_EPOCH.
+packages: export GO := $(GO)
 packages: export BUILD := $(BUILD)
 packages: export LDFLAGS := $(LDFLAGS)
 packages: export VERSION := $(VERSION)
 packages: export COMMIT := $(COMMIT)
 packages: export SOURCE_DATE_EPOCH := $(SOURCE_DATE_EPOCH)
-packages: ## build dist/*.deb and dist/*.rpm, for amd64 and arm64
+packages: ## build deb and rpm into dist into dist, for the other architecture into a folder below
 	@DIST='$(DIST)' ARCHES='$(ARCHES)' FORMATS='$(FORMATS)' packaging/build
 
 demo: build ## build, and watch a socket being opened, a call, the answer, the exit on idle

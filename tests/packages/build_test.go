@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,18 +14,19 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// hashes of the files in a folder, by name.
+// hashes of the files below a folder, by name.
 func hashes(t *testing.T, folder string) map[string]string {
 	t.Helper()
-	entries, err := os.ReadDir(folder)
-	require.NoError(t, err)
 	found := map[string]string{}
-	for _, entry := range entries {
-		content, err := os.ReadFile(filepath.Join(folder, entry.Name()))
-		require.NoError(t, err)
+	require.NoError(t, filepath.WalkDir(folder, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		content, err := os.ReadFile(path)
 		sum := sha256.Sum256(content)
-		found[entry.Name()] = hex.EncodeToString(sum[:])
-	}
+		found[strings.TrimPrefix(path, folder)] = hex.EncodeToString(sum[:])
+		return err
+	}))
 	return found
 }
 

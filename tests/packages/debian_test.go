@@ -2,6 +2,7 @@ package packages
 
 import (
 	"os"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
@@ -66,7 +67,10 @@ func TestAfterAnInstallationAMemberOfTheGroupIsAnswered(t *testing.T) {
 		b.Run(t, "useradd", "--create-home", "ann")
 		b.Run(t, "useradd", "--create-home", "bob")
 
-		said := install(t, b, newDeb)
+		// As the README has it.
+		b.Run(t, "mkdir", "/srv/dist")
+		put(t, b, debOf(all(t), current, runtime.GOARCH), "/srv/dist/"+filepath.Base(debOf(all(t), current, runtime.GOARCH)))
+		said := b.Run(t, "sh", "-ec", "cd /srv; apt install --yes ./dist/marianned_*.deb")
 		require.Contains(t, said, "usermod -aG marianned NAME")
 		require.Contains(t, said, "next login")
 		require.Equal(t, "enabled", enabled(t, b))

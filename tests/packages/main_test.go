@@ -86,12 +86,20 @@ func older(t *testing.T) string { return build(t, previous, runtime.GOARCH, "deb
 // rpmArch names an architecture as rpm does.
 var rpmArch = map[string]string{"amd64": "x86_64", "arm64": "aarch64"}
 
+// inFolder is where the packages of an architecture are.
+func inFolder(folder, arch string) string {
+	if arch == runtime.GOARCH {
+		return folder
+	}
+	return filepath.Join(folder, arch)
+}
+
 func debOf(folder, version, arch string) string {
-	return filepath.Join(folder, fmt.Sprintf("marianned_%s-1_%s.deb", version, arch))
+	return filepath.Join(inFolder(folder, arch), fmt.Sprintf("marianned_%s-1_%s.deb", version, arch))
 }
 
 func rpmOf(folder, version, arch string) string {
-	return filepath.Join(folder, fmt.Sprintf("marianned-%s-1.%s.rpm", version, rpmArch[arch]))
+	return filepath.Join(inFolder(folder, arch), fmt.Sprintf("marianned-%s-1.%s.rpm", version, rpmArch[arch]))
 }
 
 // need skips the test where a program is missing.
