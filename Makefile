@@ -47,7 +47,7 @@ packages: export LDFLAGS := $(LDFLAGS)
 packages: export VERSION := $(VERSION)
 packages: export COMMIT := $(COMMIT)
 packages: export SOURCE_DATE_EPOCH := $(SOURCE_DATE_EPOCH)
-packages: ## build deb and rpm into dist into dist, for the other architecture into a folder below
+packages: ## build deb and rpm into dist, for the other architecture into a folder below
 	@DIST='$(DIST)' ARCHES='$(ARCHES)' FORMATS='$(FORMATS)' packaging/build
 
 demo: build ## build, and watch a socket being opened, a call, the answer, the exit on idle

@@ -26,6 +26,7 @@ var needs = []need{
 	{"mmdebstrap", "mmdebstrap"},                         // clean roots, in which packages are tried
 	{"lintian", "lintian"},
 	{"rpm", "rpm"},
+	{"dnf", "dnf"},
 	{"rpmlint", "rpmlint"},
 	{"shellcheck", "shellcheck"},
 	{"gcc", "gcc"}, // the race detector is linked by it
