@@ -44,6 +44,8 @@ func newCallCommand() *cobra.Command {
 	}
 	opts.register(cmd)
 	cmd.Flags().StringVar(&opts.params, "params", "", "file with the params as a JSON object or array; - for stdin")
+	completeFile(cmd, "params")
+	cmd.ValidArgsFunction = opts.completeCall
 	cmd.Flags().BoolVar(&opts.stream, "stream", false, "print the events of a streaming method as they come")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := opts.check(cmd); err != nil {

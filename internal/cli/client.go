@@ -35,6 +35,7 @@ type clientOptions struct {
 func (o *clientOptions) register(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&o.socket, "socket", "", "path of the daemon's socket (default $MARIANNED_SOCKET, else the user's own if it exists, else the system's)")
+	completeFile(cmd, "socket")
 	flags.DurationVar(&o.timeout, "timeout", defaultTimeout, "how long connecting and the answer may take; 0 is for ever")
 	flags.BoolVar(&o.json, "json", false, "print the answer as the daemon sent it, on one line")
 }

@@ -67,6 +67,7 @@ func newDescribeCommand() *cobra.Command {
 		},
 	}
 	opts.register(cmd)
+	cmd.ValidArgsFunction = opts.completeMethod
 	return cmd
 }
 

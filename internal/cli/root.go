@@ -47,6 +47,7 @@ func newRoot(args []string) *cobra.Command {
 		Args:          noSubcommand,
 		RunE:          missingSubcommand,
 	}
+	root.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveNoFileComp)
 	root.SetVersionTemplate("marianned {{.Version}}\n")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		if cmd == root && len(args) > 0 && !strings.HasPrefix(args[0], "-") {

@@ -54,6 +54,8 @@ func newServeCommand() *cobra.Command {
 		fmt.Sprintf("exit after so long without a connection, where the socket is inherited; at least %s, or 0 for never", daemon.MinIdleExit))
 	flags.DurationVar(&opts.config.DrainTimeout, "drain-timeout", opts.config.DrainTimeout, "how long running calls may take to end at a stop; 0 cuts them off at once")
 	flags.StringVar(&opts.logLevel, "log-level", "info", "how much to log: "+strings.Join(logLevels, ", "))
+	completeFile(cmd, "socket")
+	completeWords(cmd, "log-level", logLevels...)
 	for _, s := range config.LimitSettings {
 		if count, duration := s.In(&opts.config.Limits); count != nil {
 			flags.IntVar(count, s.Flag, *count, s.Usage)
