@@ -76,7 +76,9 @@ func makeRoot(release string) (string, error) {
 		return "", fmt.Errorf("%w from %s: %s", errNoMirror, mirror, bytes.TrimSpace(out))
 	}
 	path := filepath.Join(folder, release)
-	command := exec.Command("mmdebstrap", "--quiet", "--variant=minbase", "--include="+rootPackages, release, path, mirror)
+	command := exec.Command("mmdebstrap", "--quiet", "--variant=minbase", "--include="+rootPackages,
+		"--dpkgopt=force-unsafe-io", // it need not be safe from a loss of power
+		release, path, mirror)
 	if out, err := command.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("mmdebstrap %s: %w\n%s", release, err, out)
 	}

@@ -229,13 +229,11 @@ func TestTheCopyrightNamesTheModulesInTheBinary(t *testing.T) {
 func TestLintianHasNothingToSay(t *testing.T) {
 	need(t, "lintian", "lintian")
 	t.Parallel()
-	for _, arch := range []string{"amd64", "arm64"} {
-		command := exec.Command("lintian", "--allow-root", "--fail-on", "error,warning", "--tag-display-limit", "0",
-			debOf(all(t), current, arch))
-		out, err := command.CombinedOutput()
-		require.NoError(t, err, "%s", out)
-		require.Empty(t, string(bytes.TrimSpace(out)))
-	}
+	command := exec.Command("lintian", "--allow-root", "--fail-on", "error,warning", "--tag-display-limit", "0",
+		debOf(all(t), current, "amd64"), debOf(all(t), current, "arm64"))
+	out, err := command.CombinedOutput()
+	require.NoError(t, err, "%s", out)
+	require.Empty(t, string(bytes.TrimSpace(out)))
 }
 
 func TestRpmlintHasNothingToSay(t *testing.T) {
