@@ -96,6 +96,25 @@ func packageVersion(t *testing.T, version string) string {
 	return strings.TrimSpace(string(out))
 }
 
+// What is enabled, is stopped, purged and compared too.
+func TestTheScriptsKnowEverySocketOfTheSystem(t *testing.T) {
+	sockets, err := filepath.Glob(checkout + "/units/system/*.socket")
+	require.NoError(t, err)
+	require.NotEmpty(t, sockets)
+	var names []string
+	for _, socket := range sockets {
+		names = append(names, filepath.Base(socket))
+	}
+	scripts, err := filepath.Glob(checkout + "/packaging/*/p*") // preinst, post, ...
+	require.NoError(t, err)
+	require.Len(t, scripts, 8)
+	for _, script := range scripts {
+		text, err := os.ReadFile(script)
+		require.NoError(t, err)
+		require.Contains(t, string(text), "sockets=\""+strings.Join(names, " ")+"\"\n", script)
+	}
+}
+
 func TestTheScriptsAreOnesThatAShellReads(t *testing.T) {
 	scripts, err := filepath.Glob(checkout + "/packaging/*/p*") // preinst, post, ...
 	require.NoError(t, err)
@@ -104,7 +123,7 @@ func TestTheScriptsAreOnesThatAShellReads(t *testing.T) {
 		run(t, "sh", "-n", script)
 	}
 	need(t, "shellcheck", "shellcheck")
-	// $helper and $units of the rpm's scripts are meant to be split.
+	// Lists are meant to be split.
 	run(t, "shellcheck", append([]string{"--shell=dash", "--exclude=SC2086"}, scripts...)...)
 	run(t, "shellcheck", checkout+"/packaging/build", checkout+"/packaging/version")
 }

@@ -150,7 +150,7 @@ func TestASocketWhoseUnitHasChangedIsRestarted(t *testing.T) {
 		require.NotEqual(t, socket, socketOf(t, b))
 		require.Equal(t, "77", b.Show(t, socketUnit, "Backlog")["Backlog"])
 		require.NotEqual(t, before.PID, status(t, b).PID)
-		require.NoFileExists(t, b.Path("/run/marianned.socket.before"))
+		require.NoDirExists(t, b.Path("/run/marianned-before"))
 	})
 }
 

@@ -126,7 +126,7 @@ func TestAnRpmWhoseSocketUnitHasChangedRestartsIt(t *testing.T) {
 		rpm(t, b, triggers, "--upgrade", newRpm)
 		box.Await(t, "the socket is another one", func() bool { return socketOf(t, b) != socket })
 		require.NotEqual(t, before.PID, status(t, b).PID)
-		require.NoFileExists(t, b.Path("/run/marianned.socket.before"))
+		require.NoDirExists(t, b.Path("/run/marianned-before"))
 	})
 }
 
