@@ -279,7 +279,7 @@ func (w *process) suspectLocked(x *exchange) {
 		return
 	}
 	for _, other := range w.calls {
-		if other.state == written && other.emit == nil && other.wrote.Before(x.wrote) {
+		if other.state == written && other.emit == nil && !other.wrote.After(x.wrote) {
 			return
 		}
 	}
