@@ -79,6 +79,7 @@ func (c *simClient) queue(frame string, requests ...*simRequest) {
 		}
 		if first := c.byID[r.id]; first != nil {
 			first.sent++
+			first.behind = c.queued // what is still in the outbox has no answer yet
 		} else {
 			r.sent = 1
 			c.byID[r.id] = r

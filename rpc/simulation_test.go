@@ -164,7 +164,9 @@ func (s *simulation) step() {
 		s.settle()
 		s.check()
 	}
-	s.pass(s.pick(0, 1, 1, 2, 5, 10, 15, 20, 50, 100))
+	ms := s.pick(0, 1, 1, 2, 5, 10, 15, 20, 50, 100)
+	s.note("%d ms pass", ms)
+	s.pass(ms)
 	if s.random.IntN(2) > 0 { // else what comes next meets the timers of this moment
 		s.settle()
 		s.check()
@@ -173,7 +175,6 @@ func (s *simulation) step() {
 
 // pass lets time pass. Clients that do not stall read and write meanwhile.
 func (s *simulation) pass(ms int) {
-	s.note("%d ms pass", ms)
 	for ; ms > 0; ms -= 5 {
 		s.settle()
 		time.Sleep(time.Duration(min(ms, 5)) * time.Millisecond)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"testing"
 
@@ -48,7 +49,11 @@ func TestOnlyCIAsRootOnDebianIsStrict(t *testing.T) {
 
 func TestEachMissingPackageIsNamedOnce(t *testing.T) {
 	absent := func(string) bool { return false }
-	require.Equal(t, []string{"socat", "systemd", "systemd-container", "dbus", "libpam-systemd", "gcc", "libc6-dev"}, missing(needs, absent))
+	all := missing(needs, absent)
+	require.Len(t, slices.Compact(slices.Sorted(slices.Values(all))), len(all))
+	for _, need := range needs {
+		require.Contains(t, all, need.debian)
+	}
 	require.Equal(t, []string{"socat"}, missing(needs, func(program string) bool { return program != "socat" }))
 	require.Empty(t, missing(needs, func(string) bool { return true }))
 	require.True(t, present("go"))
