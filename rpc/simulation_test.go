@@ -114,7 +114,7 @@ func (s *simulation) note(format string, args ...any) {
 // simulate plays one seed.
 func simulate(t *testing.T, seed uint64) {
 	synctest.Test(t, func(t *testing.T) {
-		before := runtime.NumGoroutine()
+		before, _ := bubbleGoroutines()
 		s := newSimulation(t, seed)
 		served := make(chan error, 1)
 		go func() { served <- s.srv.Serve(s.net) }()
@@ -140,14 +140,21 @@ func simulate(t *testing.T, seed uint64) {
 			s.checkNothingLeft()
 		}
 		s.problems = append(s.problems, s.executions.problems...)
-		if n := runtime.NumGoroutine(); n > before && len(s.problems) == 0 {
-			stacks := make([]byte, 1<<20)
-			s.problem("%d goroutines are left\n%s", n-before, stacks[:runtime.Stack(stacks, true)])
+		if n, stacks := bubbleGoroutines(); n > before && len(s.problems) == 0 {
+			s.problem("%d goroutines are left\n%s", n-before, stacks)
 		}
 		if len(s.problems) > 0 {
 			t.Errorf("seed %d:\n%s\n\nwhat was done:\n%s", seed, strings.Join(s.problems, "\n"), strings.Join(s.history, "\n"))
 		}
 	})
+}
+
+// bubbleGoroutines counts the goroutines of synctest's bubbles. Those of the
+// runtime, as for finalizers, come and go beside them.
+func bubbleGoroutines() (n int, stacks string) {
+	b := make([]byte, 1<<20)
+	stacks = string(b[:runtime.Stack(b, true)])
+	return strings.Count(stacks, ", synctest bubble "), stacks
 }
 
 // step does some things at once, lets them have their effect, and checks.

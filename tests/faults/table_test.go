@@ -42,7 +42,7 @@ func writeRow(t *testing.T, r result) {
 	require.NoError(t, os.WriteFile(tableFile, []byte(b.String()), 0o644))
 }
 
-var rowName = regexp.MustCompile("^\\| \\*\\*([a-z-]+)\\*\\*")
+var rowName = regexp.MustCompile(`^\| \*\*([a-z-]+)\*\*`)
 
 // rowsOf returns the rows of the table by the names of their attacks.
 func rowsOf(table string) map[string]string {

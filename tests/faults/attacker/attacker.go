@@ -18,6 +18,7 @@ type attacker struct {
 	path        string
 	connections int
 	seed        uint64
+	connected   sync.Once // says so
 }
 
 // attack is what is done on one connection. It returns when the server ends the

@@ -59,8 +59,10 @@ func connect(c *connection) {
 	}
 }
 
-// mixed does any one of the other attacks, for a random time.
+// mixed does any one of the other attacks, for a random time. It says on standard
+// output when the first connection is made.
 func mixed(c *connection) {
+	c.attacker.connected.Do(func() { fmt.Println() })
 	names := slices.Sorted(maps.Keys(attacks))
 	name := names[c.rnd.IntN(len(names))]
 	end := time.AfterFunc(time.Duration(c.rnd.IntN(100))*time.Millisecond, func() { _ = c.Close() })
@@ -69,7 +71,7 @@ func mixed(c *connection) {
 }
 
 // killed starts attackers that do a bit of everything, and kills each with SIGKILL
-// after up to 200 ms.
+// up to 200 ms after it has connected.
 func killed(a *attacker) error {
 	self, err := os.Executable()
 	if err != nil {
@@ -77,16 +79,33 @@ func killed(a *attacker) error {
 	}
 	rnd := rand.New(rand.NewPCG(a.seed, 0))
 	for a.ctx.Err() == nil {
-		ctx, cancel := context.WithTimeout(a.ctx, time.Duration(rnd.IntN(200))*time.Millisecond)
-		client := exec.CommandContext(ctx, self, "-connections", fmt.Sprint(a.connections), "-for", "1m",
-			"-seed", fmt.Sprint(rnd.Uint64()), a.path, "mixed")
-		client.Stderr = os.Stderr
-		client.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-		err := client.Run()
-		cancel()
-		if ctx.Err() == nil {
-			return fmt.Errorf("the client to be killed has ended by itself: %w", err)
+		if err := a.kill(self, rnd); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+// kill starts one client and kills it.
+func (a *attacker) kill(self string, rnd *rand.Rand) error {
+	ctx, cancel := context.WithCancel(a.ctx)
+	defer cancel()
+	client := exec.CommandContext(ctx, self, "-connections", fmt.Sprint(a.connections), "-for", "1m",
+		"-seed", fmt.Sprint(rnd.Uint64()), a.path, "mixed")
+	client.Stderr = os.Stderr
+	client.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	connected, err := client.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := client.Start(); err != nil {
+		return err
+	}
+	_, _ = connected.Read(make([]byte, 1)) // an end is seen below
+	a.pause(time.Duration(rnd.IntN(200)) * time.Millisecond)
+	cancel()
+	if err := client.Wait(); client.ProcessState.Exited() {
+		return fmt.Errorf("the client to be killed has ended by itself: %w", err)
 	}
 	return nil
 }

@@ -9,13 +9,12 @@ import (
 )
 
 func main() {
-	if err := run(os.Args[1]); err != nil {
-		fmt.Fprintln(os.Stderr, "rawecho:", err)
-		os.Exit(1)
-	}
+	fmt.Fprintln(os.Stderr, "rawecho:", serve(os.Args[1]))
+	os.Exit(1)
 }
 
-func run(path string) error {
+// serve returns why it can not go on.
+func serve(path string) error {
 	l, err := net.Listen("unix", path)
 	if err != nil {
 		return err
