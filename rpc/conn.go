@@ -472,8 +472,14 @@ func (c *conn) waitForRoom(rd *reader) error {
 	return nil
 }
 
+// hasRoom counts only what becomes free while the reader waits: not the input
+// that it has to go on with itself, nor the replies to the batch that it is in.
 func (c *conn) hasRoom(rd *reader) bool {
-	return c.srv.adm.hasRoom(int(c.taken.Load())+rd.places, c.held.Load())
+	held := int64(0)
+	if len(rd.items) == 0 {
+		held = c.held.Load() - int64(rd.frames.billed())
+	}
+	return c.srv.adm.hasRoom(int(c.taken.Load())+rd.places, held)
 }
 
 // hungUp reports whether the peer has closed its end for both directions. Its

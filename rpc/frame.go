@@ -64,6 +64,14 @@ func (f *frameReader) wanted(plenty bool) int {
 // largest returns the size of the buffer that the largest frame needs.
 func (f *frameReader) largest() int { return bufferSize(f.max + bufferSlack) }
 
+// billed returns how many bytes the buffer holds of the connection's account.
+func (f *frameReader) billed() int {
+	if f.buf == nil || f.buf.conn == nil {
+		return 0
+	}
+	return f.buf.grant.bytes
+}
+
 // grow goes on in buf, which it returns.
 func (f *frameReader) grow(buf *buffer) *buffer {
 	f.moveTo(buf).free()

@@ -1,6 +1,9 @@
 package rpc
 
 import (
+	"bytes"
+	"fmt"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -13,7 +16,7 @@ func onSimNet(t *testing.T, limits Limits, f func(t *testing.T, srv *Server, n *
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		srv := &Server{Methods: newExecutions().methods(1, true), Limits: limits}
-		n := newSimNet(64 << 10)
+		n := newSimNet(64<<10, new(fault))
 		served := make(chan error, 1)
 		go func() { served <- srv.Serve(n) }()
 		f(t, srv, n)
@@ -60,5 +63,63 @@ func TestAFrameThatTheServerDoesNotReadOnIsNotTooSlow(t *testing.T) {
 		got := c.takeAll()
 		require.Contains(t, got, `"result":"slow"`)
 		require.Contains(t, got, `"result":"t"`)
+	})
+}
+
+// fill sends all of b, as far as the server reads it without waiting for time.
+func (e *simEnd) fill(b []byte) (left int) {
+	for n := 1; n > 0 && len(b) > 0; {
+		n = e.put(b)
+		b = b[n:]
+		synctest.Wait()
+	}
+	return len(b)
+}
+
+// While memory is short a connection that holds much of it waits before it is read
+// on. What it has begun to send is no reason: that becomes free by reading on.
+func TestInputThatIsNotCompleteIsReadOnWhileMemoryIsShort(t *testing.T) {
+	limits := Limits{MaxMessageBytes: 1 << 20, MaxBufferedBytes: 8 << 20, IdleTimeout: time.Hour, FrameTimeout: time.Hour}
+	onSimNet(t, limits, func(t *testing.T, srv *Server, n *simNet) {
+		var clients []*simEnd
+		for i := range 6 {
+			c := n.dial(uint32(70_000+i), int32(i))
+			require.Zero(t, c.fill(bytes.Repeat([]byte{'x'}, 300_000)))
+			clients = append(clients, c)
+		}
+		require.Greater(t, srv.Stats().BufferedBytes, limits.MaxBufferedBytes/2)
+		for _, c := range clients {
+			require.Zero(t, c.fill([]byte("\n"+simPing[:10])))
+			require.Contains(t, c.takeAll(), "no JSON")
+		}
+		for _, c := range clients {
+			require.Zero(t, c.fill([]byte(simPing[10:])))
+			require.Contains(t, c.takeAll(), `"result":"t"`)
+		}
+	})
+}
+
+// The replies to a batch are held until the last of them is there.
+func TestABatchGoesOnWhileMemoryIsShort(t *testing.T) {
+	limits := Limits{MaxMessageBytes: 1 << 20, MaxBufferedBytes: 8 << 20, IdleTimeout: time.Hour, FrameTimeout: time.Hour}
+	onSimNet(t, limits, func(t *testing.T, srv *Server, n *simNet) {
+		call := func(i int) string {
+			return fmt.Sprintf(`{"jsonrpc":"2.0","method":"work","params":{"token":"%d","ms":1000,"bytes":60000},"id":%d}`, i, i)
+		}
+		var clients []*simEnd
+		for i := range 6 {
+			c := n.dial(uint32(70_000+i), int32(i))
+			require.Zero(t, c.fill([]byte("["+strings.Repeat(" ", 900_000)+call(100*i)+","+call(100*i+1)+","+call(100*i+2)+","+call(100*i+3)+"]\n")))
+			clients = append(clients, c)
+		}
+		require.Greater(t, srv.Stats().BufferedBytes, limits.MaxBufferedBytes/2)
+		time.Sleep(5 * time.Second)
+		for _, c := range clients {
+			got := ""
+			for part := c.takeAll(); part != ""; part = c.takeAll() {
+				got += part
+			}
+			require.Equal(t, 4, strings.Count(got, `"result"`))
+		}
 	})
 }

@@ -114,6 +114,9 @@ func (c *simClient) trickle(n int) {
 	c.receive(c.end.take(n))
 }
 
+// struck reports whether a fault costs the client its connection.
+func (c *simClient) struck() bool { return c.sim.net.fault.costs(c.end.simConn) }
+
 // delivered reports whether the server has read the whole frame of r.
 func (c *simClient) delivered(r *simRequest) bool {
 	_, _, consumed, _ := c.end.state()
@@ -135,7 +138,7 @@ func (c *simClient) receive(b []byte) {
 }
 
 func (c *simClient) takeIn(line []byte) {
-	if c.left {
+	if c.left || c.struck() {
 		return
 	}
 	if line[0] != '[' {

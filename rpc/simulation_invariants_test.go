@@ -30,6 +30,9 @@ func (s *simulation) bound(what string, n int, ceiling *int, limit int) {
 
 // check checks everything that must hold whenever nothing is under way.
 func (s *simulation) check() {
+	for _, c := range s.clients {
+		c.left = c.left || c.struck()
+	}
 	s.checkCounts()
 	s.checkConnections()
 	for _, c := range s.clients {
@@ -161,6 +164,9 @@ func (c *simClient) checkEnd() {
 // hearReason takes in why the server says that it closes the connection.
 func (c *simClient) hearReason(r simReason) {
 	c.reason = r.text
+	if c.struck() {
+		return
+	}
 	switch r.text {
 	case "closing: idle":
 		if ids := c.unanswered(); len(ids) > 0 && !c.left && !c.stalledReading {

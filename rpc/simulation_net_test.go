@@ -26,8 +26,8 @@ type simNet struct {
 	mostOpen int
 }
 
-func newSimNet(capacity int) *simNet {
-	n := &simNet{capacity: capacity, fault: new(fault)}
+func newSimNet(capacity int, f *fault) *simNet {
+	n := &simNet{capacity: capacity, fault: f}
 	n.changed = sync.NewCond(&n.mu)
 	return n
 }
@@ -57,7 +57,7 @@ func (n *simNet) Accept() (net.Conn, error) {
 		case !n.deadline.IsZero(): // the server sets none that is not past
 			return nil, os.ErrDeadlineExceeded
 		case len(n.backlog) > 0:
-			if err := n.fault.strike(opAccept); err != nil {
+			if err := n.fault.strike(opAccept, n.backlog[0]); err != nil {
 				return nil, err
 			}
 			c := n.backlog[0]
@@ -88,7 +88,7 @@ func (n *simNet) Close() error {
 	}
 	n.backlog = nil
 	n.changed.Broadcast()
-	return n.fault.strike(opClose)
+	return n.fault.strike(opClose, nil)
 }
 
 func (n *simNet) Addr() net.Addr { return &net.UnixAddr{Name: "simulation", Net: "unix"} }
@@ -157,7 +157,7 @@ func (c *simConn) Read(b []byte) (int, error) {
 		case c.deafHere:
 			return 0, io.EOF
 		case len(c.in) > 0 && len(b) > 0:
-			if err := c.net.fault.strike(opRead); err != nil {
+			if err := c.net.fault.strike(opRead, c); err != nil {
 				return 0, err
 			}
 			n := copy(b, c.in)
@@ -167,7 +167,7 @@ func (c *simConn) Read(b []byte) (int, error) {
 		case c.reset:
 			return 0, syscall.ECONNRESET
 		case c.mutePeer:
-			if err := c.net.fault.strike(opRead); err != nil {
+			if err := c.net.fault.strike(opRead, c); err != nil {
 				return 0, err
 			}
 			return 0, io.EOF
@@ -190,7 +190,7 @@ func (c *simConn) spin() {
 func (c *simConn) Write(b []byte) (written int, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err := c.net.fault.strike(opWrite); err != nil {
+	if err := c.net.fault.strike(opWrite, c); err != nil {
 		written = c.net.fault.taken(len(b))
 		c.out = append(c.out, b[:written]...)
 		return written, err
@@ -230,7 +230,7 @@ func (c *simConn) Close() error {
 		}()
 	}
 	c.mu.Unlock()
-	return c.net.fault.strike(opClose)
+	return c.net.fault.strike(opClose, c)
 }
 
 func (c *simConn) CloseRead() error {
@@ -244,7 +244,7 @@ func (c *simConn) CloseRead() error {
 func (c *simConn) setDeadline(d *simDeadline, t time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err := c.net.fault.strike(opDeadline); err != nil {
+	if err := c.net.fault.strike(opDeadline, c); err != nil {
 		return err
 	}
 	if c.closedHere {

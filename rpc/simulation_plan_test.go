@@ -17,12 +17,12 @@ var simActions = strings.Fields(`
 	cancel cancel cancel duplicate invalid spaces deaf deaf hear hear mute mute speak speak hangup shut limits methods
 	tooLarge shutdown`)
 
-func newSimulation(t *testing.T, seed uint64) *simulation {
+func newSimulation(t *testing.T, seed uint64, f *fault) *simulation {
 	s := &simulation{
 		t: t, random: rand.New(rand.NewPCG(seed, 0)), executions: newExecutions(),
 		stopped: make(chan error, 1), reasons: make(chan simReason, 1000),
 	}
-	s.net = newSimNet(s.pick(300, 300, 4<<10, 4<<10, 64<<10, 256<<10))
+	s.net = newSimNet(s.pick(300, 300, 4<<10, 4<<10, 64<<10, 256<<10), f)
 	for _, kind := range simActions { // a plan that lacks some has more of the others
 		if kind == "dial" || kind == "call" || s.random.IntN(4) > 0 {
 			s.kinds = append(s.kinds, kind)

@@ -112,10 +112,13 @@ func (s *simulation) note(format string, args ...any) {
 }
 
 // simulate plays one seed.
-func simulate(t *testing.T, seed uint64) {
+func simulate(t *testing.T, seed uint64) { simulateWith(t, seed, new(fault)) }
+
+// simulateWith plays one seed while something fails.
+func simulateWith(t *testing.T, seed uint64, f *fault) {
 	synctest.Test(t, func(t *testing.T) {
 		before, _ := bubbleGoroutines()
-		s := newSimulation(t, seed)
+		s := newSimulation(t, seed, f)
 		served := make(chan error, 1)
 		go func() { served <- s.srv.Serve(s.net) }()
 		for range 10 + s.random.IntN(50) {
@@ -219,6 +222,9 @@ func (s *simulation) finish() {
 	s.settle()
 	s.check()
 	for _, c := range s.clients {
+		if _, _, _, ended := c.end.state(); c.struck() && !ended {
+			c.problem("an operation on its connection has failed, and the server keeps it")
+		}
 		if ids := c.unanswered(); len(ids) > 0 && !c.left && !c.ended {
 			c.problem("calls are not answered: %v", ids)
 		}
