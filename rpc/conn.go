@@ -252,6 +252,8 @@ func (c *conn) fill(rd *reader) error {
 			rd.frames.buf = newBuffer(freelyTaken)
 			rd.frames.buf.bill(c, grant{bytes: freelyTaken})
 		}
+	} else if rd.frames.tooLarge() { // by a limit that was lowered meanwhile
+		return errTooLarge
 	} else if err := c.makeSpace(rd); err != nil {
 		return err
 	}

@@ -64,6 +64,10 @@ func (f *frameReader) wanted(plenty bool) int {
 // largest returns the size of the buffer that the largest frame needs.
 func (f *frameReader) largest() int { return bufferSize(f.max + bufferSlack) }
 
+// tooLarge reports whether what there is of an incomplete frame is too much. One
+// byte more than max may be the "\r" of the line end.
+func (f *frameReader) tooLarge() bool { return f.w-f.r > f.max+1 }
+
 // billed returns how many bytes the buffer holds of the connection's account.
 func (f *frameReader) billed() int {
 	if f.buf == nil || f.buf.conn == nil {
@@ -111,8 +115,7 @@ func (f *frameReader) next() (frame []byte, more, tooLarge bool) {
 		n := bytes.IndexByte(f.buf.b[f.scanned:f.w], '\n')
 		if n < 0 {
 			f.scanned = f.w
-			// One byte more than max may be the "\r" of the line end.
-			return nil, true, f.w-f.r > f.max+1
+			return nil, true, f.tooLarge()
 		}
 		end := f.scanned + n
 		frame = bytes.TrimSuffix(f.buf.b[f.r:end], []byte{'\r'})

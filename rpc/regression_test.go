@@ -66,6 +66,18 @@ func TestAFrameThatTheServerDoesNotReadOnIsNotTooSlow(t *testing.T) {
 	})
 }
 
+func TestALimitThatIsLoweredWithinAFrameHoldsForIt(t *testing.T) {
+	limits := Limits{MaxMessageBytes: 1 << 20}
+	onSimNet(t, limits, func(t *testing.T, srv *Server, n *simNet) {
+		c := n.dial(1000, 1)
+		require.Zero(t, c.fill(bytes.Repeat([]byte{'x'}, smallestBuffer)))
+		limits.MaxMessageBytes = 2 << 10
+		require.NoError(t, srv.SetLimits(limits))
+		c.fill(bytes.Repeat([]byte{'x'}, 2*smallestBuffer))
+		require.Contains(t, c.takeAll(), ReasonMessageTooLarge)
+	})
+}
+
 // fill sends all of b, as far as the server reads it without waiting for time.
 func (e *simEnd) fill(b []byte) (left int) {
 	for n := 1; n > 0 && len(b) > 0; {

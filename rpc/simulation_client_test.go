@@ -219,6 +219,7 @@ func (c *simClient) withoutID(r reply, in *simBatch, line []byte) {
 		c.lostBatches++
 	case ReasonMessageTooLarge, ReasonFrameTimeout, ReasonMaxConnections, ReasonMaxConnectionsPerID, ReasonMaxBufferedBytes, ReasonShuttingDown:
 		if in == nil {
+			c.note("is told: %s", reason)
 			c.notices = append(c.notices, reason)
 			c.checkNotice(reason)
 			return

@@ -19,7 +19,7 @@ var simActions = strings.Fields(`
 
 func newSimulation(t *testing.T, seed uint64, f *fault) *simulation {
 	s := &simulation{
-		t: t, random: rand.New(rand.NewPCG(seed, 0)), executions: newExecutions(),
+		t: t, began: time.Now(), random: rand.New(rand.NewPCG(seed, 0)), executions: newExecutions(),
 		stopped: make(chan error, 1), reasons: make(chan simReason, 1000),
 	}
 	s.net = newSimNet(s.pick(300, 300, 4<<10, 4<<10, 64<<10, 256<<10), f)

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -71,6 +72,7 @@ func TestSimulation(t *testing.T) {
 // simulation is one run. Its fields belong to the goroutine that drives it.
 type simulation struct {
 	t          *testing.T
+	began      time.Time
 	random     *rand.Rand
 	net        *simNet
 	srv        *Server
@@ -108,7 +110,7 @@ func (s *simulation) problem(format string, args ...any) {
 }
 
 func (s *simulation) note(format string, args ...any) {
-	s.history = append(s.history, fmt.Sprintf(format, args...))
+	s.history = append(s.history, time.Since(s.began).String()+" "+fmt.Sprintf(format, args...))
 }
 
 // simulate plays one seed.
@@ -147,7 +149,7 @@ func simulateWith(t *testing.T, seed uint64, f *fault) {
 			s.problem("%d goroutines are left\n%s", n-before, stacks)
 		}
 		if len(s.problems) > 0 {
-			t.Errorf("seed %d:\n%s\n\nwhat was done:\n%s", seed, strings.Join(s.problems, "\n"), strings.Join(s.history, "\n"))
+			t.Errorf("seed %d: %s\n%s\n\nwhat was done:\n%s", seed, f, strings.Join(s.problems, "\n"), strings.Join(s.history, "\n"))
 		}
 	})
 }
@@ -222,7 +224,7 @@ func (s *simulation) finish() {
 	s.settle()
 	s.check()
 	for _, c := range s.clients {
-		if _, _, _, ended := c.end.state(); c.struck() && !ended {
+		if _, _, _, ended := c.end.state(); c.struck() && !ended && s.net.fault.err != syscall.EPIPE {
 			c.problem("an operation on its connection has failed, and the server keeps it")
 		}
 		if ids := c.unanswered(); len(ids) > 0 && !c.left && !c.ended {

@@ -158,7 +158,8 @@ func (c *conn) writeAlone(rd *reader) {
 	rd.dirty = !c.out.empty() || len(c.ready) > 0 // others left it to who was writing
 	c.mu.Unlock()
 	if err != nil {
-		return // the next write meets it, too
+		c.writeFailed(err)
+		return
 	}
 	if written == rd.used {
 		rd.out.free()
@@ -193,12 +194,19 @@ func (c *conn) readyLocked(s *Stream) {
 }
 
 func (c *conn) writeFailed(err error) {
-	if errors.Is(err, os.ErrDeadlineExceeded) {
+	switch {
+	case errors.Is(err, unix.EPIPE), errors.Is(err, unix.ECONNRESET):
+		c.peerGone() // what it has sent before is still done
+		return
+	case errors.Is(err, os.ErrDeadlineExceeded):
 		c.complain(logrus.WarnLevel, logrus.Fields{"timeout": c.limits().WriteTimeout}, "closing: the peer does not read its replies")
-		c.mu.Lock()
-		c.closeLocked()
-		c.settle()
+	case errors.Is(err, net.ErrClosed):
+	default:
+		c.complain(logrus.WarnLevel, logrus.Fields{"error": err}, "closing: a reply can not be written")
 	}
+	c.mu.Lock()
+	c.closeLocked()
+	c.settle()
 	c.peerGone()
 }
 
