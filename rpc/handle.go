@@ -438,9 +438,11 @@ func (c *conn) takeOver(observed uint64) bool {
 			c.catchUp(running)
 			c.armTimeout(running)
 		}
-		if c.flushAsReader(rd) == nil {
-			c.run()
+		if c.flushAsReader(rd) != nil {
+			c.letGo(rd)
+			return
 		}
+		c.run()
 	}()
 	return true
 }

@@ -135,3 +135,22 @@ func TestABatchGoesOnWhileMemoryIsShort(t *testing.T) {
 		}
 	})
 }
+
+// Who takes the reading over flushes first, and may lose the role again there.
+func TestAReaderThatLosesItsRoleTwiceFreesItsInput(t *testing.T) {
+	onSimNet(t, Limits{MaxInFlightPerConnection: 1000}, func(t *testing.T, srv *Server, n *simNet) {
+		c := n.dial(70_000, 1)
+		work := func(i, ms, bytes int) string {
+			return fmt.Sprintf(`{"jsonrpc":"2.0","method":"work","params":{"token":"%d","ms":%d,"bytes":%d},"id":%d}`+"\n", i, ms, bytes, i)
+		}
+		large := strings.Repeat(" ", 25_000) + simPing // gets a large buffer, and what follows stands in it
+		require.Zero(t, c.fill([]byte(work(1, 0, 40_000))))
+		require.Zero(t, c.fill([]byte(large+work(2, 0, 40_000)+work(3, 100, 0)+strings.Repeat(simPing, 400))))
+		time.Sleep(50 * time.Millisecond) // the third call runs, and the reply to the second does not fit
+		c.hangUp()
+		time.Sleep(time.Second)
+		synctest.Wait()
+		require.Zero(t, srv.Stats().BufferedBytes)
+		require.Zero(t, srv.Stats().Connections)
+	})
+}
