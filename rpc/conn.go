@@ -140,17 +140,19 @@ func (c *conn) log() *logrus.Entry {
 // turn is how much a reader handles, while there is always more to read, before
 // it lets others have the processor: a client that sends without a pause must
 // not delay all others. A call counts for one, and for one more with each
-// bytesATurn of it. Letting go is not free: the runtime wakes a thread.
+// bytesATurn of it. Letting go is not free: the runtime wakes a thread. So
+// turns are short only while others are known to wait.
 const (
-	turn       = 256
-	bytesATurn = 4 << 10
+	turn        = 256
+	crowdedTurn = 24
+	bytesATurn  = 4 << 10
 )
 
 // run reads until the connection ends or the role is taken over.
 func (c *conn) run() {
 	rd := c.rd
 	for {
-		if rd.handled++; rd.handled > turn {
+		if rd.handled++; rd.handled > crowdedTurn && (rd.handled > turn || c.srv.sweeper.crowded.Load()) {
 			rd.handled = 0
 			runtime.Gosched()
 		}

@@ -21,6 +21,10 @@ const (
 	maxTakeoverInterval = 16 * time.Millisecond
 )
 
+// late is how much later than it was due a look shows that the processors are
+// taken.
+const late = 2 * time.Millisecond
+
 // idleSweeps is how many sweeps that find nobody busy end the sweeping until
 // somebody is busy again.
 const idleSweeps = 50
@@ -80,7 +84,10 @@ func (r *reading) take(observed uint64) bool {
 // takes over the reading of those that were busy with the same thing twice.
 type sweeper struct {
 	asleep atomic.Bool
-	wake   chan struct{} // of capacity 1
+	// crowded says that the last look came late: more goroutines are ready to run
+	// than there are processors.
+	crowded atomic.Bool
+	wake    chan struct{} // of capacity 1
 }
 
 // busy is called by a reader after enter.
@@ -119,8 +126,10 @@ func (w *sweeper) awake(done <-chan struct{}, sweep func() (busy, stuck bool)) b
 	timer := time.NewTimer(interval)
 	defer timer.Stop()
 	for idle := 0; idle < idleSweeps; {
+		due := time.Now().Add(interval)
 		select {
-		case <-timer.C:
+		case now := <-timer.C:
+			w.crowded.Store(now.Sub(due) > late || time.Since(now) > late)
 		case <-done:
 			return false
 		}
