@@ -91,8 +91,9 @@ type Processes struct {
 	stopped bool
 	quiet   chan struct{} // closed when stopped and calls is 0
 	devNull *os.File
+	users   users
 
-	users users
+	noPidfd bool // for tests: as if the kernel had none
 }
 
 // begin counts a call in; false after Stop.

@@ -48,7 +48,8 @@ func (r *run) start(argv []string) (err error) {
 	}
 	r.process, r.fds = &process{pid: pid}, ours
 	p.processes.add(r.process)
-	if r.pidfd = pidfd; pidfd < 0 {
+	if r.pidfd = pidfd; pidfd < 0 || p.processes.noPidfd {
+		closeFD(&r.pidfd)
 		if r.pidfd, err = r.process.exitPipe(); err != nil {
 			r.giveUp()
 			return err
