@@ -32,6 +32,9 @@ type Peer struct {
 	// a user's service manager.
 	Unit     string
 	UserUnit string
+	// UnitUnknown says that it could not be found out which units those are, so
+	// that "" does not mean none.
+	UnitUnknown bool
 }
 
 // InGroup reports whether gid is the peer's primary or a supplementary group.

@@ -78,9 +78,6 @@ type Program struct {
 	// SuccessExitStatus are those, beside 0, that are no failure.
 	SuccessExitStatus []int `toml:"success_exit_status"`
 	MaxOutputBytes    int   `toml:"max_output_bytes"`
-
-	Nice   *int           `toml:"nice"`
-	Limits map[string]any `toml:"limits"`
 }
 
 // Duration is written as "10s" or "1m30s".

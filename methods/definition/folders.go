@@ -18,6 +18,16 @@ var SystemFolders = []string{
 	"/usr/lib/marianned/methods.d",
 }
 
+// DefaultFolders returns UserFolders for a user's own daemon, which is told by
+// the XDG_RUNTIME_DIR that its session gives it, and SystemFolders for root and
+// for a service of the system.
+func DefaultFolders() []string {
+	if os.Geteuid() != 0 && filepath.IsAbs(os.Getenv("XDG_RUNTIME_DIR")) {
+		return UserFolders()
+	}
+	return SystemFolders
+}
+
 const suffix = ".toml"
 
 // UserFolders returns the folder of a user's own daemon, below $XDG_CONFIG_HOME

@@ -49,7 +49,12 @@ func parseAll(texts []string, key string, place definition.Place, names Names, f
 			match = func(*rpc.Peer) bool { return fits }
 			findings.Warn(at, "%q in %s: %s, so that it fits %s until the next reload", text, key, unknown, map[bool]string{true: "everybody", false: "nobody"}[fits])
 		}
-		rules = append(rules, rule{kind, text, at, match})
+		r := rule{kind, text, at, match}
+		if known := match; key == "deny" && r.asksUnit() {
+			// Who can hide in which unit it runs does not get past a rule about it.
+			r.match = func(peer *rpc.Peer) bool { return peer.UnitUnknown || known(peer) }
+		}
+		rules = append(rules, r)
 	}
 	return rules
 }

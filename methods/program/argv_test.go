@@ -181,3 +181,13 @@ func TestPlaceholdersAreReadStrictly(t *testing.T) {
 		require.Equal(t, want, e, text)
 	}
 }
+
+func TestAProgramRunsAsNobodyElse(t *testing.T) {
+	for text, want := range map[string]string{
+		"runner = \"unit\"": `runner is "unit", expected one of: child`,
+		"user = \"root\"":   `user is "root", but this daemon runs programs as its own user alone`,
+	} {
+		_, findings := read(t, "exec = [\"/bin/true\"]\n"+text)
+		require.ErrorContains(t, findings.Err(), want)
+	}
+}

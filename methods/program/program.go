@@ -154,6 +154,10 @@ func (p *Program) readSettings(m *definition.Method, findings *definition.Findin
 			findings.Add(m.At(key), "%s is %q, expected one of: %s", key, value, strings.Join(values, ", "))
 		}
 	}
+	oneOf("runner", m.Runner, "child")
+	if m.User != "" {
+		findings.Add(m.At("user"), "user is %q, but this daemon runs programs as its own user alone: drop the key", m.User)
+	}
 	oneOf("stdin", m.Stdin, "params")
 	oneOf("result", m.Result, resultText, resultLines, resultJSON)
 	oneOf("stderr", m.Stderr, "log", "reply")
