@@ -39,10 +39,10 @@ type manItem struct {
 }
 
 var (
-	heading    = regexp.MustCompile(`^#+ (.*)$`)
-	term       = regexp.MustCompile(`^\*\*([^*]+)\*\*`)
-	definition = regexp.MustCompile(`^: `)
-	byDefault  = regexp.MustCompile(`Default:\s\*\*([^*]+)\*\*`)
+	heading   = regexp.MustCompile(`^#+ (.*)$`)
+	term      = regexp.MustCompile(`^\*\*([^*]+)\*\*`)
+	entry     = regexp.MustCompile(`^: `)
+	byDefault = regexp.MustCompile(`Default:\s\*\*([^*]+)\*\*`)
 )
 
 func readMan(t *testing.T, name string) manPage {
@@ -61,7 +61,7 @@ func readMan(t *testing.T, name string) manPage {
 		}
 		s := page[section]
 		switch {
-		case i+1 < len(lines) && definition.MatchString(lines[i+1]):
+		case i+1 < len(lines) && entry.MatchString(lines[i+1]):
 			s.items = append(s.items, manItem{term: term.FindStringSubmatch(line)[1]})
 		case len(s.items) > 0 && line != "":
 			s.items[len(s.items)-1].text += " " + line
@@ -118,7 +118,7 @@ func requireFlags(t *testing.T, cmd *cobra.Command, items []manItem) {
 
 // manDefault is "" where the page names none.
 func manDefault(flag *pflag.Flag) string {
-	if flag.Value.Type() == "bool" {
+	if flag.Value.Type() == "bool" || flag.DefValue == "[]" {
 		return ""
 	}
 	return flag.DefValue

@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"io/fs"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,6 +15,7 @@ import (
 	"github.com/marianned/marianned/internal/config"
 	"github.com/marianned/marianned/internal/daemon"
 	"github.com/marianned/marianned/internal/version"
+	"github.com/marianned/marianned/methods/definition"
 	"github.com/marianned/marianned/rpc"
 )
 
@@ -54,7 +56,10 @@ func newServeCommand() *cobra.Command {
 		fmt.Sprintf("exit after so long without a connection, where the socket is inherited; at least %s, or 0 for never", daemon.MinIdleExit))
 	flags.DurationVar(&opts.config.DrainTimeout, "drain-timeout", opts.config.DrainTimeout, "how long running calls may take to end at a stop; 0 cuts them off at once")
 	flags.StringVar(&opts.logLevel, "log-level", "info", "how much to log: "+strings.Join(logLevels, ", "))
+	flags.StringArrayVar(&opts.config.MethodFolders, "methods", nil,
+		"folder of method files, in place of "+strings.Join(definition.SystemFolders, ", ")+" or a user's own; may be given several times, the first wins")
 	completeFile(cmd, "socket")
+	completeFile(cmd, "methods")
 	completeWords(cmd, "log-level", logLevels...)
 	for _, s := range config.LimitSettings {
 		if count, duration := s.In(&opts.config.Limits); count != nil {
@@ -70,6 +75,9 @@ func newServeCommand() *cobra.Command {
 		}
 		cfg := opts.config
 		cfg.Socket = config.AskedSocket(cfg.Socket)
+		if cfg.MethodFolders == nil {
+			cfg.MethodFolders = definition.DefaultFolders()
+		}
 		level, err := logrus.ParseLevel(opts.logLevel)
 		if err != nil {
 			return err
@@ -84,6 +92,11 @@ func newServeCommand() *cobra.Command {
 func (o *serveOptions) check(cmd *cobra.Command) error {
 	if cmd.Flags().Changed("socket") && o.config.Socket == "" {
 		return usageErrorf("--socket is empty, expected an absolute path")
+	}
+	for _, folder := range o.config.MethodFolders {
+		if info, err := os.Stat(folder); err != nil || !info.IsDir() {
+			return usageErrorf("--methods is %q, expected a folder that is there", folder)
+		}
 	}
 	if cmd.Flags().Changed("mode") {
 		mode, err := strconv.ParseUint(o.mode, 8, 32)

@@ -48,13 +48,17 @@ type Config struct {
 	// start it.
 	IdleExit time.Duration
 
+	// MethodFolders hold the files of the operator's methods, the first of which
+	// wins where two have a file of one name (marianned-methods(5)). nil: none.
+	MethodFolders []string
+
 	// Logger takes what is to be said; nil for silence.
 	Logger *logrus.Logger
 
 	// Version as clients see it.
 	Version string
-	// Methods, if set, adds methods to those that every daemon has. methods.Authorize
-	// decides about them: they are for root and the daemon's own user.
+	// Methods, if set, adds methods to those that every daemon has. They are for
+	// root and the daemon's own user.
 	Methods func(*rpc.Methods) error
 }
 

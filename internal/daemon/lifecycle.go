@@ -6,10 +6,14 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/sirupsen/logrus"
 
+	"github.com/marianned/marianned/activation"
+	"github.com/marianned/marianned/methods/program"
+	"github.com/marianned/marianned/methods/worker"
 	"github.com/marianned/marianned/rpc"
 )
 
@@ -24,16 +28,22 @@ type notifier interface {
 }
 
 // lifecycle is a daemon from its first accept to its last reply. Only the
-// goroutine of run uses its fields, but for stop and the server.
+// goroutine of run uses its fields, but for stop, the server, and what that asks.
 type lifecycle struct {
 	cfg       Config
 	log       *logrus.Logger
 	about     logrus.Fields // of the line that says that it serves
 	server    *rpc.Server
 	listeners []net.Listener
+	sockets   []*activation.Socket
+	started   time.Time
 	notify    notifier
 	terminate <-chan os.Signal
 	hangup    <-chan os.Signal
+
+	offers    atomic.Pointer[offers]
+	processes program.Processes
+	workers   worker.Workers
 	// From daemon.shutdown, each of capacity 1: a second request of its kind
 	// says nothing new.
 	stopSoon, stopNow chan struct{}
@@ -70,6 +80,7 @@ func (l *lifecycle) run(ctx context.Context) error {
 	for range len(l.listeners) - ended {
 		<-l.served // the server is closed: its accept loops are about to end
 	}
+	l.stopPrograms()
 	l.log.Info("stopped")
 	return err
 }

@@ -138,7 +138,7 @@ func start(t *testing.T, cfg Config, own ...*rpc.Method) *fixture {
 	for _, m := range own {
 		require.NoError(t, l.server.Methods.Register(m))
 	}
-	l.listeners = []net.Listener{f.listener, f.admin}
+	l.listeners = []net.Listener{f.admin, f.listener} // as the sockets
 	l.notify, l.terminate, l.hangup = f.manager, f.terminate, f.hangup
 	f.l = l
 	ctx, cancel := context.WithCancel(t.Context())

@@ -58,6 +58,9 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		return err
 	}
 	boundMemory(cfg.Limits)
+	if err := closeOnExec(); err != nil {
+		return err
+	}
 	sockets, err := openSockets(cfg)
 	if err != nil {
 		return err
@@ -141,27 +144,18 @@ func newLifecycle(cfg Config, sockets []*activation.Socket) (*lifecycle, error) 
 	if !main.Inherited {
 		cfg.IdleExit = 0
 	}
-	registry := new(rpc.Methods)
-	server := &rpc.Server{Methods: registry, Limits: cfg.Limits, Logger: cfg.Logger, Authorize: methods.Authorize}
-	l := &lifecycle{cfg: cfg, log: cfg.Logger, server: server, stopSoon: make(chan struct{}, 1), stopNow: make(chan struct{}, 1)}
+	l := &lifecycle{cfg: cfg, log: cfg.Logger, sockets: sockets, started: time.Now(), stopSoon: make(chan struct{}, 1), stopNow: make(chan struct{}, 1)}
+	l.server = &rpc.Server{Limits: cfg.Limits, Logger: cfg.Logger, Authorize: l.authorize, Identify: l.identify}
 	for _, s := range sockets {
 		l.listeners = append(l.listeners, s.Listener)
 	}
-	err := methods.Register(registry, methods.Daemon{
-		Version: cfg.Version,
-		Started: time.Now(),
-		Server:  server,
-		Config:  func() any { return describeConfig(cfg, sockets) },
-		Stop:    l.stop,
-	})
+	first, err := l.load(cfg)
 	if err != nil {
 		return nil, err
 	}
-	if cfg.Methods != nil {
-		if err := cfg.Methods(registry); err != nil {
-			return nil, err
-		}
-	}
+	first.report(l.log)
+	l.server.Methods = first.registry
+	l.offers.Store(&offers{current: first})
 	l.about = logrus.Fields{"socket": main.Path, "inherited": main.Inherited, "version": cfg.Version}
 	if cfg.IdleExit > 0 {
 		l.about["idle_exit"] = cfg.IdleExit.String()

@@ -165,6 +165,9 @@ func (s *Set) Register(registry *rpc.Methods) error {
 	return nil
 }
 
+// Len returns how many methods there are.
+func (s *Set) Len() int { return len(s.methods) }
+
 // Close is called when no further call will come. It does not wait for those
 // that run.
 func (s *Set) Close() {
