@@ -27,7 +27,7 @@ const (
 var layers = map[string][]string{
 	"":        {"internal/cli", "internal/version"}, // main
 	"rpc":     {},
-	"methods": {"rpc", "internal/suggest", "internal/version"},
+	"methods": {"rpc", "internal/conffile", "internal/suggest", "internal/version"},
 	"tests":   {"rpc", "activation", "methods", "units", "internal/config", "internal/version", "internal/wirescript"},
 	// Daemons with methods that no operator would want.
 	"tests/faults/fixture":  {"rpc", "internal/daemon", "internal/config"},
@@ -40,8 +40,9 @@ var layers = map[string][]string{
 	"internal/version":    {},
 	"internal/house":      {},
 	"internal/suggest":    {},
+	"internal/conffile":   {"internal/suggest"},
 	"internal/wirescript": {"rpc", "internal/config"},
-	"internal/config":     {"rpc", "activation", "methods", "internal/suggest"},
+	"internal/config":     {"rpc", "activation", "methods", "internal/conffile"},
 	"internal/daemon":     {"rpc", "activation", "methods", "internal/config", "internal/version"},
 	"internal/demo":       {"rpc", "activation", "internal/version"},
 	"internal/cli": {"rpc", "activation", "methods", "units",

@@ -1,33 +1,18 @@
 package definition
 
 import (
-	"bytes"
-	"errors"
-	"strings"
+	"reflect"
 
-	"github.com/pelletier/go-toml/v2"
+	"github.com/marianned/marianned/internal/conffile"
 )
 
 // decode reads the text of one file. What it returns beside findings is not
 // usable.
 func decode(path string, text []byte) (*File, Findings) {
 	var findings Findings
-	x := newIndex(path, text)
 	file := new(File)
-	err := toml.NewDecoder(bytes.NewReader(text)).Decode(file)
-	var wrong *toml.DecodeError
-	switch {
-	case errors.As(err, &wrong):
-		line, column := wrong.Position()
-		message := describeMismatch(strings.TrimPrefix(wrong.Error(), "toml: "))
-		if key := wrong.Key(); len(key) > 0 {
-			message = strings.TrimPrefix(describePath(key), " in ") + ": " + message
-		}
-		findings.Add(Position{path, line, column}, "%s", message)
-	case err != nil:
-		findings.Add(Position{File: path}, "%s", err)
-	}
-	unknownKeys(x, &findings)
+	x := conffile.Decode(path, text, file, &findings)
+	x.UnknownKeys(func(key []string) ([]string, bool) { return lookUp(reflect.TypeFor[File](), key) }, &findings)
 	for name, m := range file.Methods {
 		m.Place = Place{name, "methods", x}
 	}

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/marianned/marianned/internal/conffile"
 )
 
 // File is what one file of methods.d can say. Its keys are the toml tags.
@@ -100,14 +102,14 @@ func (d *Duration) UnmarshalText(text []byte) error {
 type Place struct {
 	Name  string `toml:"-"`
 	table string // the key above Name
-	index *index
+	index *conffile.Index
 }
 
 // File returns the path of the file.
-func (p Place) File() string { return p.index.file }
+func (p Place) File() string { return p.index.File }
 
 // At returns the position of a key of the table, or of an item below one: of
 // the nearest thing around it, where the file does not have it.
 func (p Place) At(path ...string) Position {
-	return p.index.at(append([]string{p.table, p.Name}, path...)...)
+	return p.index.At(append([]string{p.table, p.Name}, path...)...)
 }

@@ -2,10 +2,11 @@ package definition
 
 import (
 	"cmp"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/marianned/marianned/internal/conffile"
 )
 
 // Options says how to read. The zero value is right for a daemon.
@@ -30,7 +31,7 @@ type Definitions struct {
 func Read(folders []string, opts Options) (*Definitions, Findings) {
 	var findings Findings
 	t := opts.trust()
-	defs, more := readAll(list(folders, t, &findings), t)
+	defs, more := readAll(conffile.List(folders, t, &findings), t)
 	return defs, append(findings, more...)
 }
 
@@ -39,22 +40,22 @@ func ReadFiles(paths []string, opts Options) (*Definitions, Findings) {
 	return readAll(paths, opts.trust())
 }
 
-func (o Options) trust() trust {
+func (o Options) trust() conffile.Trust {
 	if o.Owners == nil {
-		return trust{[]uint32{0, uint32(os.Geteuid())}}
+		return conffile.Trusted()
 	}
-	return trust{o.Owners}
+	return conffile.Trust{Owners: o.Owners}
 }
 
-func readAll(paths []string, t trust) (*Definitions, Findings) {
+func readAll(paths []string, t conffile.Trust) (*Definitions, Findings) {
 	defs := &Definitions{Files: paths}
 	var findings Findings
 	methods, policies := make(map[string]Place), make(map[string]Place)
 	workers, forwards := make(map[string]Place), make(map[string]Place)
 	for _, path := range paths {
-		text, err := t.read(path)
+		text, err := t.Read(path)
 		if err != nil {
-			findings.Add(Position{File: path}, "%s", reason(err))
+			findings.Add(Position{File: path}, "%s", conffile.Reason(err))
 			continue
 		}
 		file, more := decode(path, text)

@@ -1,4 +1,4 @@
-package definition
+package conffile
 
 import (
 	"strconv"
@@ -7,22 +7,25 @@ import (
 	"github.com/pelletier/go-toml/v2/unstable"
 )
 
-// index knows where in one file each key and each item of an array stands, by
+// Index knows where in one file each key and each item of an array stands, by
 // its path from the root: keys, and numbers of items from 0.
-type index struct {
-	file      string
+type Index struct {
+	// File is the path of the file.
+	File string
+	// Paths are those of all keys, in the order of the file.
+	Paths [][]string
+
 	positions map[string]Position
-	paths     [][]string // of the keys, in the order of the file
 }
 
 const pathSeparator = "\x00" // no TOML key can hold it
 
 func joinPath(path []string) string { return strings.Join(path, pathSeparator) }
 
-// newIndex reads a text that is valid TOML; of one that is not it knows what
+// NewIndex reads a text that is valid TOML; of one that is not it knows what
 // comes before the error.
-func newIndex(file string, text []byte) *index {
-	x := &index{file: file, positions: make(map[string]Position)}
+func NewIndex(file string, text []byte) *Index {
+	x := &Index{File: file, positions: make(map[string]Position)}
 	p := new(unstable.Parser)
 	p.Reset(text)
 	var table []string
@@ -45,28 +48,28 @@ func newIndex(file string, text []byte) *index {
 	return x
 }
 
-func (x *index) keyValue(p *unstable.Parser, table []string, e *unstable.Node) {
+func (x *Index) keyValue(p *unstable.Parser, table []string, e *unstable.Node) {
 	x.value(p, x.keys(p, table, e.Key()), e.Value())
 }
 
 // keys notes each part of a dotted key below prefix and returns the whole path.
-func (x *index) keys(p *unstable.Parser, prefix []string, key unstable.Iterator) []string {
+func (x *Index) keys(p *unstable.Parser, prefix []string, key unstable.Iterator) []string {
 	path := prefix[:len(prefix):len(prefix)]
 	for key.Next() {
 		path = append(path, string(key.Node().Data))
 		if _, seen := x.positions[joinPath(path)]; !seen {
 			x.note(path, p.Shape(key.Node().Raw).Start)
-			x.paths = append(x.paths, path[:len(path):len(path)])
+			x.Paths = append(x.Paths, path[:len(path):len(path)])
 		}
 	}
 	return path
 }
 
-func (x *index) note(path []string, at unstable.Position) {
-	x.positions[joinPath(path)] = Position{x.file, at.Line, at.Column}
+func (x *Index) note(path []string, at unstable.Position) {
+	x.positions[joinPath(path)] = Position{x.File, at.Line, at.Column}
 }
 
-func (x *index) value(p *unstable.Parser, path []string, value *unstable.Node) {
+func (x *Index) value(p *unstable.Parser, path []string, value *unstable.Node) {
 	children := value.Children()
 	switch value.Kind {
 	case unstable.InlineTable:
@@ -84,13 +87,13 @@ func (x *index) value(p *unstable.Parser, path []string, value *unstable.Node) {
 	}
 }
 
-// at returns the position of a path, or of the nearest part of it that the file
+// At returns the position of a path, or of the nearest part of it that the file
 // has.
-func (x *index) at(path ...string) Position {
+func (x *Index) At(path ...string) Position {
 	for n := len(path); n > 0; n-- {
 		if p, ok := x.positions[joinPath(path[:n])]; ok {
 			return p
 		}
 	}
-	return Position{File: x.file}
+	return Position{File: x.File}
 }
