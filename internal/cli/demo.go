@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/marianned/marianned/internal/daemon"
+	"github.com/marianned/marianned/internal/config"
 	"github.com/marianned/marianned/internal/demo"
 )
 
@@ -34,8 +34,8 @@ func newDemoCommand() *cobra.Command {
 			defer stop()
 			err = demo.Run(ctx, demo.Options{
 				Out:      cmd.OutOrStdout(),
-				Command:  []string{self, activateCommand, self, "serve", "--idle-exit=" + daemon.MinIdleExit.String()},
-				IdleExit: daemon.MinIdleExit,
+				Command:  []string{self, activateCommand, self, "serve", "--idle-exit=" + config.MinIdleExit.String()},
+				IdleExit: config.MinIdleExit,
 			})
 			if err != nil && ctx.Err() != nil {
 				return fmt.Errorf("demo: interrupted; everything of it is cleaned up%w", silent{err})

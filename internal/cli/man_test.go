@@ -108,7 +108,7 @@ func requireFlags(t *testing.T, cmd *cobra.Command, items []manItem) {
 			require.Nil(t, shown, "--%s has no default", flag.Name)
 		} else {
 			require.NotNil(t, shown, "the page names no default of --%s", flag.Name)
-			require.Equal(t, want, normalDuration(shown[1]), "--%s", flag.Name)
+			require.Equal(t, normalDuration(want), normalDuration(shown[1]), "--%s", flag.Name)
 		}
 	})
 	for name := range described {

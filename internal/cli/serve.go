@@ -2,39 +2,21 @@ package cli
 
 import (
 	"fmt"
-	"io/fs"
 	"os"
-	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/sirupsen/logrus"
 	"github.com/spf13/cobra"
 
-	"github.com/marianned/marianned/activation"
 	"github.com/marianned/marianned/internal/config"
 	"github.com/marianned/marianned/internal/daemon"
 	"github.com/marianned/marianned/internal/version"
 	"github.com/marianned/marianned/methods/definition"
-	"github.com/marianned/marianned/rpc"
 )
 
-var logLevels = []string{"error", "warning", "info", "debug"}
-
-// serveOptions are the flags that daemon.Config does not have in their form.
-type serveOptions struct {
-	config   daemon.Config
-	mode     string
-	logLevel string
-}
-
 func newServeCommand() *cobra.Command {
-	opts := serveOptions{config: daemon.Config{
-		Limits:       rpc.DefaultLimits(),
-		DrainTimeout: daemon.DefaultDrainTimeout,
-		IdleExit:     daemon.DefaultIdleExit,
-		Version:      version.Get().Version,
-	}}
+	var file string
+	var methods []string
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Run the daemon",
@@ -42,82 +24,61 @@ func newServeCommand() *cobra.Command {
 			"else on one that it binds itself: --socket, else $MARIANNED_SOCKET, else\n" +
 			config.SystemSocket + " as root and\n" +
 			"$XDG_RUNTIME_DIR/marianned/marianned.sock otherwise. Logs go to stderr.\n\n" +
+			"Each setting is a flag, else a variable like $MARIANNED_LOG_LEVEL, else a key in\n" +
+			"marianned.toml or conf.d/*.toml, in /etc/marianned or, for a user's own daemon,\n" +
+			"in $XDG_CONFIG_HOME/marianned. `marianned config show --origin` tells which.\n\n" +
 			"SIGTERM and SIGINT stop it: running calls may end within the drain timeout. A\n" +
 			"second one stops it at once. Both end in exit code 0, and so does an idle exit.\n\n" +
 			"Exit codes: 0 stopped, 64 usage, 70 internal, 73 cannot create the socket, 75\n" +
 			"already running, 77 not permitted, 78 configuration.",
 		Args: exactArgs(),
 	}
-	flags := cmd.Flags()
-	flags.StringVar(&opts.config.Socket, "socket", "", "path of the socket to bind, where none is inherited")
-	flags.StringVar(&opts.mode, "mode", fmt.Sprintf("%04o", activation.DefaultMode), "mode of a socket that is bound, in octal")
-	flags.StringVar(&opts.config.Group, "group", "", "group of a socket that is bound: a name or a number")
-	flags.DurationVar(&opts.config.IdleExit, "idle-exit", opts.config.IdleExit,
-		fmt.Sprintf("exit after so long without a connection, where the socket is inherited; at least %s, or 0 for never", daemon.MinIdleExit))
-	flags.DurationVar(&opts.config.DrainTimeout, "drain-timeout", opts.config.DrainTimeout, "how long running calls may take to end at a stop; 0 cuts them off at once")
-	flags.StringVar(&opts.logLevel, "log-level", "info", "how much to log: "+strings.Join(logLevels, ", "))
-	flags.StringArrayVar(&opts.config.MethodFolders, "methods", nil,
+	cmd.Flags().StringVar(&file, "config", "", "read this file, in the place of all files of the configuration")
+	cmd.Flags().StringArrayVar(&methods, "methods", nil,
 		"folder of method files, in place of "+strings.Join(definition.SystemFolders, ", ")+" or a user's own; may be given several times, the first wins")
-	completeFile(cmd, "socket")
+	completeFile(cmd, "config")
 	completeFile(cmd, "methods")
-	completeWords(cmd, "log-level", logLevels...)
-	for _, s := range config.LimitSettings {
-		if count, duration := s.In(&opts.config.Limits); count != nil {
-			flags.IntVar(count, s.Flag, *count, s.Usage)
-		} else {
-			flags.DurationVar(duration, s.Flag, *duration, s.Usage)
-		}
-	}
+	addSettingFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		if err := opts.check(cmd); err != nil {
+		opts := config.Options{Flags: givenFlags(cmd), File: file}
+		settings, err := loadSettings(opts)
+		if err == nil {
+			err = checkFolders(methods)
+		}
+		if err != nil {
 			daemon.ReportFailure(err)
 			return serveError(cmd, err)
 		}
-		cfg := opts.config
-		cfg.Socket = config.AskedSocket(cfg.Socket)
-		if cfg.MethodFolders == nil {
-			cfg.MethodFolders = definition.DefaultFolders()
-		}
-		level, err := logrus.ParseLevel(opts.logLevel)
+		level, err := logrus.ParseLevel(settings.LogLevel)
 		if err != nil {
 			return err
 		}
+		cfg := daemon.ConfigOf(settings)
+		if cfg.MethodFolders = methods; methods == nil {
+			cfg.MethodFolders = definition.DefaultFolders()
+		}
+		cfg.Version = version.Get().Version
 		cfg.Logger = daemon.NewLogger(cmd.ErrOrStderr(), level)
 		return serveError(cmd, daemon.Run(cmd.Context(), cfg))
 	}
 	return cmd
 }
 
-// check refuses flags that mean nothing. Errors are usage errors.
-func (o *serveOptions) check(cmd *cobra.Command) error {
-	if cmd.Flags().Changed("socket") && o.config.Socket == "" {
-		return usageErrorf("--socket is empty, expected an absolute path")
+// loadSettings is config.Load. An error about flags alone is a usage error.
+func loadSettings(opts config.Options) (*config.Config, error) {
+	if err := config.CheckFlags(opts.Flags); err != nil {
+		return nil, &usageError{err}
 	}
-	for _, folder := range o.config.MethodFolders {
+	return config.Load(opts)
+}
+
+// checkFolders refuses folders that are not there, as usage errors: those by
+// default may be missing, those that somebody named may not.
+func checkFolders(folders []string) error {
+	for _, folder := range folders {
 		if info, err := os.Stat(folder); err != nil || !info.IsDir() {
 			return usageErrorf("--methods is %q, expected a folder that is there", folder)
 		}
-	}
-	if cmd.Flags().Changed("mode") {
-		mode, err := strconv.ParseUint(o.mode, 8, 32)
-		if err != nil || mode == 0 || fs.FileMode(mode)&^fs.ModePerm != 0 {
-			return usageErrorf("--mode is %q, expected permission bits in octal, such as %04o", o.mode, activation.DefaultMode)
-		}
-		o.config.Mode = fs.FileMode(mode)
-	}
-	if !slices.Contains(logLevels, o.logLevel) {
-		return usageErrorf("--log-level is %q, expected one of: %s", o.logLevel, strings.Join(logLevels, ", "))
-	}
-	for _, s := range config.LimitSettings {
-		// To rpc 0 means the default; here somebody may have meant "none".
-		if count, duration := s.In(&o.config.Limits); count != nil && *count <= 0 {
-			return usageErrorf("--%s is %d, expected at least 1: nothing is unbounded", s.Flag, *count)
-		} else if duration != nil && *duration <= 0 {
-			return usageErrorf("--%s is %s, expected a duration like 30s: nothing is unbounded", s.Flag, *duration)
-		}
-	}
-	if err := o.config.Validate(); err != nil {
-		return usageErrorf("%s: %w", cmd.CommandPath(), err)
 	}
 	return nil
 }

@@ -39,16 +39,19 @@ func TestServeRefusesFlagsThatMeanNothing(t *testing.T) {
 		{"--mode=4660", "--mode"},
 		{"--mode=0", "--mode"},
 		{"--mode=rw", "--mode"},
-		{"--socket=", "--socket is empty"},
+		{"--socket=relative", `--socket is "relative", expected an absolute path`},
+		{"--socket=", `--socket is "", expected an absolute path`},
 		{"--log-level=loud", `--log-level is "loud", expected one of: error, warning, info, debug`},
 		{"--log-level=panic", "--log-level"},
 		{"--idle-exit=4s", "at least 5s"},
-		{"--idle-exit=-1s", "idle-exit is -1s"},
-		{"--drain-timeout=-1s", "drain-timeout is -1s"},
+		{"--idle-exit=-1s", "--idle-exit is -1s"},
+		{"--drain-timeout=-1s", "--drain-timeout is -1s"},
 		{"--max-connections=0", "--max-connections is 0, expected at least 1"},
 		{"--max-batch=-1", "--max-batch is -1"},
 		{"--queue-timeout=0", "--queue-timeout is 0s"},
-		{"--max-message-bytes=10", "MaxMessageBytes is 10, expected at least 1024"},
+		{"--max-batch=many", `--max-batch is "many", expected a whole number`},
+		{"--queue-timeout=10", `--queue-timeout is "10", expected a duration with its unit`},
+		{"--max-message-bytes=10", "--max-message-bytes is 10, expected at least 1024"},
 	} {
 		err := serve(t.Context(), io.Discard, test.arg)
 		require.ErrorContains(t, err, test.want, test.arg)
@@ -56,11 +59,13 @@ func TestServeRefusesFlagsThatMeanNothing(t *testing.T) {
 	}
 }
 
-func TestServeHasAFlagForEachLimit(t *testing.T) {
+func TestServeHasAFlagForEachSetting(t *testing.T) {
 	flags := newServeCommand().Flags()
-	for _, s := range config.LimitSettings {
-		require.NotNil(t, flags.Lookup(s.Flag), s.Field)
-		require.NotContains(t, []string{"0", "0s"}, flags.Lookup(s.Flag).DefValue, "help shows the default")
+	for _, s := range config.Settings {
+		require.NotNil(t, flags.Lookup(s.Flag()), s.Name)
+		if s.Name != "socket" && s.Name != "group" {
+			require.NotContains(t, []string{"", "0", "0s"}, flags.Lookup(s.Flag()).DefValue, "help shows the default")
+		}
 	}
 }
 
@@ -101,7 +106,7 @@ func TestServeTakesItsSettingsFromTheCommandLine(t *testing.T) {
 func TestServeSaysThatThePathIsWrong(t *testing.T) {
 	t.Setenv(config.SocketVariable, "")
 	var stderr bytes.Buffer
-	err := serve(t.Context(), &stderr, "--socket=relative")
+	err := serve(t.Context(), &stderr, "--socket=/a/../relative")
 	require.Equal(t, 78, ExitCode(err))
 	require.Empty(t, stderr.String(), "whoever runs the command prints the error, once")
 }
@@ -131,7 +136,7 @@ func TestAFailedStartHasItsPriorityInTheJournal(t *testing.T) {
 	require.NoError(t, err)
 	stat := info.Sys().(*syscall.Stat_t)
 	t.Setenv("JOURNAL_STREAM", strconv.FormatUint(stat.Dev, 10)+":"+strconv.FormatUint(stat.Ino, 10))
-	for arg, code := range map[string]int{"--socket=a\nb": 78, "--max-batch=0": 64} {
+	for arg, code := range map[string]int{"--socket=/a\n/../b": 78, "--max-batch=0": 64} {
 		err = serve(t.Context(), file, arg)
 		var reported *reportedError
 		require.True(t, errors.As(err, &reported))

@@ -10,20 +10,6 @@ import (
 	"github.com/marianned/marianned/rpc"
 )
 
-const (
-	// DefaultDrainTimeout is below the TimeoutStopSec= of the service.
-	DefaultDrainTimeout = 20 * time.Second
-
-	// DefaultIdleExit is how long a daemon that was started by its socket stays
-	// without a connection.
-	DefaultIdleExit = 60 * time.Second
-
-	// MinIdleExit keeps a daemon that is called now and then below the trigger
-	// limit of its socket (TriggerLimitBurst=, systemd.socket(5)), at which the
-	// service manager gives the socket up.
-	MinIdleExit = 5 * time.Second
-)
-
 // Config says how to run. The zero value binds the default socket, with default
 // limits, cuts off at once what runs at a stop, and logs nothing.
 type Config struct {
@@ -43,7 +29,7 @@ type Config struct {
 	DrainTimeout time.Duration
 
 	// IdleExit is after how long without a connection a daemon with inherited
-	// sockets exits; the next connection starts it again. At least MinIdleExit,
+	// sockets exits; the next connection starts it again. At least config.MinIdleExit,
 	// or 0: never. A daemon that bound its socket never does: nothing would
 	// start it.
 	IdleExit time.Duration
@@ -55,11 +41,34 @@ type Config struct {
 	// Logger takes what is to be said; nil for silence.
 	Logger *logrus.Logger
 
+	// Settings are what the rest was made of, if it was; see ConfigOf.
+	Settings *config.Config
+
 	// Version as clients see it.
 	Version string
 	// Methods, if set, adds methods to those that every daemon has. They are for
 	// root and the daemon's own user.
 	Methods func(*rpc.Methods) error
+}
+
+// ConfigOf returns the Config that settings make, without what they do not speak
+// of. Socket, Mode and Group are zero where they are not set, since only what is
+// set can be in vain.
+func ConfigOf(settings *config.Config) Config {
+	c := Config{
+		Limits:       settings.Limits,
+		DrainTimeout: settings.DrainTimeout,
+		IdleExit:     settings.IdleExit,
+		Group:        settings.Group,
+		Settings:     settings,
+	}
+	if settings.IsSet("socket") {
+		c.Socket = settings.Socket
+	}
+	if settings.IsSet("mode") {
+		c.Mode = settings.Mode
+	}
+	return c
 }
 
 // Validate reports the first value that can not be used, by the name of its
@@ -68,9 +77,9 @@ func (c Config) Validate() error {
 	if c.DrainTimeout < 0 {
 		return config.Errorf("drain-timeout is %s, expected 0 or more", c.DrainTimeout)
 	}
-	if c.IdleExit != 0 && c.IdleExit < MinIdleExit {
+	if c.IdleExit != 0 && c.IdleExit < config.MinIdleExit {
 		return config.Errorf("idle-exit is %s, expected at least %s, or 0 for never: "+
-			"the service manager gives up a socket that starts its service too often", c.IdleExit, MinIdleExit)
+			"the service manager gives up a socket that starts its service too often", c.IdleExit, config.MinIdleExit)
 	}
 	if err := c.Limits.Validate(); err != nil {
 		return config.Errorf("%w", err)

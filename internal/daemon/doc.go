@@ -10,8 +10,8 @@
 // daemon:
 //
 //	err := daemon.Run(ctx, daemon.Config{
-//		DrainTimeout: daemon.DefaultDrainTimeout,
-//		IdleExit:     daemon.DefaultIdleExit,
+//		DrainTimeout: config.DefaultDrainTimeout,
+//		IdleExit:     config.DefaultIdleExit,
 //		Logger:       daemon.NewLogger(os.Stderr, logrus.InfoLevel),
 //		Version:      version.Get().Version,
 //	})

@@ -31,7 +31,7 @@ var layers = map[string][]string{
 	"tests":   {"rpc", "activation", "methods", "units", "internal/config", "internal/version", "internal/wirescript"},
 	// Daemons with methods that no operator would want.
 	"tests/faults/fixture":  {"rpc", "internal/daemon", "internal/config"},
-	"tests/systemd/fixture": {"rpc", "internal/daemon"},
+	"tests/systemd/fixture": {"rpc", "internal/daemon", "internal/config"},
 	"units":                 {},
 	"tools":                 {},
 	"examples":              {"rpc", "activation", "methods"},
@@ -42,7 +42,7 @@ var layers = map[string][]string{
 	"internal/suggest":    {},
 	"internal/conffile":   {"internal/suggest"},
 	"internal/wirescript": {"rpc", "internal/config"},
-	"internal/config":     {"rpc", "activation", "methods", "internal/conffile"},
+	"internal/config":     {"rpc", "activation", "methods", "internal/conffile", "internal/suggest"},
 	"internal/daemon":     {"rpc", "activation", "methods", "internal/config", "internal/version"},
 	"internal/demo":       {"rpc", "activation", "internal/version"},
 	"internal/cli": {"rpc", "activation", "methods", "units",

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"text/template"
 	"time"
@@ -128,7 +127,7 @@ func (s *Script) parseHeader(key, value string) error {
 	case "limits":
 		for _, setting := range strings.Fields(value) {
 			flag, v, _ := strings.Cut(setting, "=")
-			if err := SetLimit(&s.Limits, flag, v); err != nil {
+			if err := config.SetLimit(&s.Limits, flag, v); err != nil {
 				return err
 			}
 			s.Flags = append(s.Flags, "--"+setting)
@@ -137,24 +136,6 @@ func (s *Script) parseHeader(key, value string) error {
 		return fmt.Errorf("found the header %q, expected needs or limits", key)
 	}
 	return nil
-}
-
-// SetLimit sets a limit by the name of its flag of serve.
-func SetLimit(limits *rpc.Limits, flag, value string) error {
-	for _, l := range config.LimitSettings {
-		if l.Flag != flag {
-			continue
-		}
-		count, duration := l.In(limits)
-		var err error
-		if count != nil {
-			*count, err = strconv.Atoi(value)
-		} else {
-			*duration, err = time.ParseDuration(value)
-		}
-		return err
-	}
-	return fmt.Errorf("found the limit %q, expected a flag of serve", flag)
 }
 
 // uses reports whether a step has that verb.

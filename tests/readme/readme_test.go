@@ -18,7 +18,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/marianned/marianned/internal/config"
-	"github.com/marianned/marianned/rpc"
 )
 
 const (
@@ -151,17 +150,11 @@ func TestTheTableOfBoundsIsThatOfTheCode(t *testing.T) {
 	for _, row := range regexp.MustCompile("(?m)^\\| `--([a-z-]+)` \\| ([^|]+) \\| [^|]+ \\|$").FindAllStringSubmatch(readme(t), -1) {
 		found[row[1]] = row[2]
 	}
-	limits := rpc.DefaultLimits()
 	want := map[string]string{}
 	for _, s := range config.LimitSettings {
-		count, duration := s.In(&limits)
-		switch {
-		case duration != nil:
-			want[s.Flag] = fmt.Sprintf("%g s", duration.Seconds())
-		case strings.HasSuffix(s.Flag, "-bytes"):
-			want[s.Flag] = fmt.Sprintf("%d MiB", *count>>20)
-		default:
-			want[s.Flag] = fmt.Sprint(*count)
+		want[s.Flag()] = strings.Replace(s.Default(), "MiB", " MiB", 1)
+		if d, err := time.ParseDuration(s.Default()); err == nil {
+			want[s.Flag()] = fmt.Sprintf("%g s", d.Seconds())
 		}
 	}
 	require.Equal(t, want, found)

@@ -1,46 +1,13 @@
 package config
 
 import (
-	"encoding/json"
 	"net"
 	"os"
 	"path/filepath"
-	"reflect"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
-
-	"github.com/marianned/marianned/methods"
-	"github.com/marianned/marianned/rpc"
 )
-
-func TestEveryLimitCanBeSetUnderTheNameThatItIsShownBy(t *testing.T) {
-	var shown map[string]float64
-	require.NoError(t, json.Unmarshal(methods.Limits(rpc.Limits{}), &shown))
-	var fields []string
-	limits := rpc.DefaultLimits()
-	for _, s := range LimitSettings {
-		fields = append(fields, s.Field)
-		require.NotEmpty(t, s.Usage)
-		name := strings.ReplaceAll(s.Flag, "-", "_")
-		if count, duration := s.In(&limits); count != nil {
-			require.Equal(t, shown[name], float64(*count))
-			*count++
-		} else {
-			require.Equal(t, shown[name+"_seconds"], duration.Seconds())
-			*duration++
-		}
-	}
-	var all []string
-	for i := range reflect.TypeFor[rpc.Limits]().NumField() {
-		all = append(all, reflect.TypeFor[rpc.Limits]().Field(i).Name)
-	}
-	require.Equal(t, all, fields)
-	for i := range all {
-		require.NotEqual(t, reflect.ValueOf(rpc.DefaultLimits()).Field(i).Interface(), reflect.ValueOf(limits).Field(i).Interface())
-	}
-}
 
 func TestASocketThatWasAskedForIsTaken(t *testing.T) {
 	t.Setenv(SocketVariable, "/run/from-environment")
