@@ -13,7 +13,7 @@ import (
 func (d *Daemon) config() *rpc.Method {
 	return &rpc.Method{
 		Name:         configName,
-		Summary:      "Shows the configuration in force, defaults filled in",
+		Summary:      "Shows the configuration in force, defaults filled in, and where each setting is from",
 		ParamsSchema: noParams,
 		ResultSchema: rpc.RawMessage(`{"type":"object","required":["limits"],
 			"properties":{"limits":{"type":"object","additionalProperties":{"type":"number"},"description":"timeouts in seconds"}}}`),

@@ -196,7 +196,7 @@ func TestTheManPageOfTheCommandsHasEachOfThem(t *testing.T) {
 
 func TestTheManPagesHaveTheExitCodes(t *testing.T) {
 	for name, codes := range map[string][]int{
-		"marianned.1": {exitOK, exitCallFailed, exitUsage, exitUnavailable, exitInternal, exitCannotCreate, exitNotPermitted},
+		"marianned.1": {exitOK, exitCallFailed, exitUsage, exitUnavailable, exitInternal, exitCannotCreate, exitNotPermitted, exitConfig},
 		"marianned.8": {exitOK, exitUsage, exitInternal, exitCannotCreate, exitBusy, exitNotPermitted, exitConfig},
 	} {
 		var want []string

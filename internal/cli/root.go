@@ -61,6 +61,8 @@ func newRoot(args []string) *cobra.Command {
 		newMethodsCommand(),
 		newDescribeCommand(),
 		newStatusCommand(),
+		newConfigCommand(),
+		newCheckCommand(),
 		newUnitsCommand(),
 		newDemoCommand(),
 		newActivateCommand(),

@@ -69,17 +69,19 @@ func TestServeHasAFlagForEachSetting(t *testing.T) {
 	}
 }
 
-func TestServeTakesItsSettingsFromTheCommandLine(t *testing.T) {
+func TestServeTakesItsSettingsFromEverywhere(t *testing.T) {
 	dir, err := os.MkdirTemp("", "serve") // t.TempDir can be too long for a socket
 	require.NoError(t, err)
 	defer os.RemoveAll(dir)
 	path := filepath.Join(dir, "s")
 	t.Setenv(config.SocketVariable, path)
+	file := filepath.Join(dir, "marianned.toml")
+	require.NoError(t, os.WriteFile(file, []byte("max_batch = 11\nmax_connections = 8\n"), 0o600))
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	ended := make(chan error, 1)
 	go func() {
-		ended <- serve(ctx, io.Discard, "--mode=600", "--max-connections=7", "--queue-timeout=2s", "--drain-timeout=3s", "--log-level=debug")
+		ended <- serve(ctx, io.Discard, "--config", file, "--mode=600", "--max-connections=7", "--queue-timeout=2s", "--drain-timeout=3s", "--log-level=debug")
 	}()
 	var conn net.Conn
 	for deadline := time.Now().Add(20 * time.Second); conn == nil; runtime.Gosched() {
@@ -99,8 +101,22 @@ func TestServeTakesItsSettingsFromTheCommandLine(t *testing.T) {
 	require.Contains(t, answer, `"max_connections":7,`)
 	require.Contains(t, answer, `"queue_timeout_seconds":2,`)
 	require.Contains(t, answer, `"socket":`+strconv.Quote(path))
+	require.Contains(t, answer, `{"name":"socket","value":`+strconv.Quote(path)+`,"origin":"$MARIANNED_SOCKET"}`)
+	require.Contains(t, answer, `{"name":"queue_timeout","value":"2s","origin":"--queue-timeout"}`)
+	require.Contains(t, answer, `{"name":"max_batch","value":11,"origin":`+strconv.Quote(file+":1:1")+`}`)
+	require.Contains(t, answer, `"files":[`+strconv.Quote(file)+`]`)
 	cancel()
 	require.NoError(t, <-ended)
+}
+
+func TestServeSaysWhatIsWrongInAFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "my.toml")
+	require.NoError(t, os.WriteFile(path, []byte("idle_exit = \"1s\"\nmax_bach = 5\n"), 0o600))
+	var stderr bytes.Buffer
+	err := serve(t.Context(), &stderr, "--config", path)
+	require.Equal(t, 78, ExitCode(err))
+	require.ErrorContains(t, err, path+":1:1: idle_exit is 1s, expected at least 5s")
+	require.ErrorContains(t, err, path+`:2:1: unknown key "max_bach"; did you mean "max_batch"?`)
 }
 
 func TestServeSaysThatThePathIsWrong(t *testing.T) {

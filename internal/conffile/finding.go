@@ -2,6 +2,7 @@ package conffile
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -66,24 +67,30 @@ func (fs *Findings) Warn(at Position, format string, args ...any) {
 
 // Split returns the findings that make the files unusable and those that do
 // not, both in the order of their places.
-func (fs Findings) Split() (errors, warnings Findings) {
+func (fs Findings) Split() (mistakes, warnings Findings) {
 	for _, f := range fs.sorted() {
 		if f.Warning {
 			warnings = append(warnings, f)
 		} else {
-			errors = append(errors, f)
+			mistakes = append(mistakes, f)
 		}
 	}
-	return errors, warnings
+	return mistakes, warnings
 }
 
 // Err returns the errors among the findings as an error of type Findings, nil
 // if there are none.
 func (fs Findings) Err() error {
-	if errors, _ := fs.Split(); len(errors) > 0 {
-		return errors
+	if mistakes, _ := fs.Split(); len(mistakes) > 0 {
+		return mistakes
 	}
 	return nil
+}
+
+// FindingsOf returns the findings in the tree of an error.
+func FindingsOf(err error) (findings Findings, found bool) {
+	found = errors.As(err, &findings)
+	return findings, found
 }
 
 func (fs Findings) sorted() Findings {

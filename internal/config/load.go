@@ -20,8 +20,10 @@ type Options struct {
 	Environment []string
 	// File, if set, is read in the place of all usual files.
 	File string
+	// Instance says whose files and defaults these are.
+	Instance Instance
 	// Folders hold marianned.toml and conf.d; the first wins where two have a
-	// file of one name. nil: DefaultFolders.
+	// file of one name. nil: Instance.Folders.
 	Folders []string
 	// Trust says whose files count; nil for conffile.Trusted.
 	Trust *conffile.Trust
@@ -49,7 +51,7 @@ func Load(opts Options) (*Config, error) {
 		opts.Environment = os.Environ()
 	}
 	var findings conffile.Findings
-	c := &Config{Values: Defaults(), origins: make(map[*Setting]Origin)}
+	c := newConfig(opts.Instance)
 	c.loadFiles(opts, &findings)
 	c.loadEnvironment(opts.Environment, &findings)
 	c.loadFlags(opts.Flags, &findings)
@@ -63,10 +65,14 @@ func Load(opts Options) (*Config, error) {
 	return c, nil
 }
 
+func newConfig(instance Instance) *Config {
+	return &Config{Values: Defaults(instance), origins: make(map[*Setting]Origin)}
+}
+
 // CheckFlags reports, as Load does, what is wrong with flags alone.
 func CheckFlags(flags map[string]string) error {
 	var findings conffile.Findings
-	c := &Config{Values: Defaults(), origins: make(map[*Setting]Origin)}
+	c := newConfig(OwnInstance)
 	c.loadFlags(flags, &findings)
 	return findings.Err()
 }
@@ -76,7 +82,7 @@ func CheckFlags(flags map[string]string) error {
 func CheckFiles(paths []string, trust conffile.Trust) error {
 	var findings conffile.Findings
 	for _, path := range paths {
-		c := &Config{Values: Defaults(), origins: make(map[*Setting]Origin)}
+		c := newConfig(OwnInstance)
 		c.loadFile(path, trust, &findings)
 		c.checkTogether(&findings)
 	}
@@ -96,7 +102,7 @@ func (c *Config) loadFiles(opts Options, findings *conffile.Findings) {
 		return
 	}
 	if opts.Folders == nil {
-		opts.Folders = DefaultFolders()
+		opts.Folders = opts.Instance.Folders()
 	}
 	if main := conffile.First(opts.Folders, mainFile); main != "" {
 		c.loadFile(main, trust, findings)

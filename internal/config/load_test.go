@@ -48,7 +48,7 @@ func (tr tree) options() Options {
 func TestWithoutAnythingTheDefaultsHold(t *testing.T) {
 	c, err := Load(newTree(t).options())
 	require.NoError(t, err)
-	require.Equal(t, Defaults(), c.Values)
+	require.Equal(t, Defaults(OwnInstance), c.Values)
 	require.Empty(t, c.Files)
 	for e := range c.All() {
 		require.Equal(t, "default", e.Origin.String())
@@ -67,7 +67,7 @@ func TestFlagsWinOverTheEnvironmentThatOverFilesThoseOverDefaults(t *testing.T) 
 	c, err := Load(opts)
 	require.NoError(t, err)
 
-	want := Defaults()
+	want := Defaults(OwnInstance)
 	want.Limits.MaxBatch = 1
 	want.Limits.MaxStreams = 2
 	want.Limits.QueueTimeout = 4 * time.Second
@@ -92,7 +92,7 @@ func TestAFileHidesThatOfItsNameInLaterFolders(t *testing.T) {
 	require.NoError(t, os.Symlink(os.DevNull, filepath.Join(tr.dir, "etc/conf.d/b.toml")))
 	c, err := Load(tr.options())
 	require.NoError(t, err)
-	want := Defaults()
+	want := Defaults(OwnInstance)
 	want.Limits.MaxStreams = 2
 	require.Equal(t, want, c.Values)
 }
@@ -263,18 +263,20 @@ func TestAReloadKeepsWhatOnlyARestartChanges(t *testing.T) {
 
 func TestASystemsDaemonAndAUsersHaveTheirFolders(t *testing.T) {
 	t.Setenv("XDG_CONFIG_HOME", "/home/ann/.config")
-	require.Equal(t, []string{"/home/ann/.config/marianned"}, UserFolders())
+	require.Equal(t, []string{"/home/ann/.config/marianned"}, UserInstance.Folders())
 	t.Setenv("XDG_CONFIG_HOME", "")
 	t.Setenv("HOME", "/home/ann")
-	require.Equal(t, []string{"/home/ann/.config/marianned"}, UserFolders())
+	require.Equal(t, []string{"/home/ann/.config/marianned"}, UserInstance.Folders())
 	t.Setenv("HOME", "")
-	require.Empty(t, UserFolders())
+	require.Empty(t, UserInstance.Folders())
+	system := []string{"/etc/marianned", "/run/marianned", "/usr/lib/marianned"}
+	require.Equal(t, system, SystemInstance.Folders())
+	require.Equal(t, SystemSocket, Defaults(SystemInstance).Socket)
+
 	t.Setenv("XDG_RUNTIME_DIR", "")
-	require.Equal(t, SystemFolders, DefaultFolders(), "nobody is logged in")
+	require.Equal(t, system, OwnInstance.Folders(), "nobody is logged in")
+	require.Empty(t, Defaults(UserInstance).Socket)
 	t.Setenv("XDG_RUNTIME_DIR", "/run/user/1000")
-	if os.Geteuid() == 0 {
-		require.Equal(t, SystemFolders, DefaultFolders())
-	} else {
-		require.Equal(t, UserFolders(), DefaultFolders())
-	}
+	require.Equal(t, "/run/user/1000/marianned/marianned.sock", Defaults(UserInstance).Socket)
+	require.Equal(t, os.Geteuid() != 0, OwnInstance.IsUser())
 }

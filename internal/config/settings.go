@@ -31,7 +31,7 @@ var LogLevels = []string{"error", "warning", "info", "debug"}
 
 // Values are what the settings can be set to. Settings says what each means.
 type Values struct {
-	// Socket is "" where this user has no place for one.
+	// Socket is "" where a user has no place for one.
 	Socket       string
 	Mode         fs.FileMode
 	Group        string
@@ -42,8 +42,11 @@ type Values struct {
 }
 
 // Defaults returns what holds where nothing is set.
-func Defaults() Values {
-	socket, _ := DefaultServeSocket() // an error for who needs it
+func Defaults(instance Instance) Values {
+	socket := SystemSocket
+	if instance.IsUser() {
+		socket, _ = userSocket() // the error is for who needs one
+	}
 	return Values{
 		Socket:       socket,
 		Mode:         activation.DefaultMode,
@@ -78,9 +81,10 @@ func (s *Setting) Variable() string { return variablePrefix + strings.ToUpper(s.
 // Type returns the name of what is expected: "duration", "size", …
 func (s *Setting) Type() string { return s.kind.name }
 
-// Default returns the default as a flag or variable has it.
+// Default returns the default of the system's daemon, as a flag or variable has
+// it.
 func (s *Setting) Default() string {
-	values := Defaults()
+	values := Defaults(SystemInstance)
 	return s.kind.format(s.get(&values))
 }
 

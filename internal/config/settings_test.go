@@ -55,7 +55,7 @@ func TestEveryLimitCanBeSetUnderTheNameThatItIsShownBy(t *testing.T) {
 		require.NotEqual(t, rpc.Limits{}, limits)
 		at := slices.IndexFunc(LimitSettings, func(s *Setting) bool { return s.Name == name })
 		require.GreaterOrEqual(t, at, 0, name)
-		defaults := Defaults()
+		defaults := Defaults(OwnInstance)
 		switch v := LimitSettings[at].get(&defaults).(type) {
 		case int:
 			require.Equal(t, value, float64(v))
@@ -83,7 +83,7 @@ func TestTheBoundsOfSettingsAreThoseOfTheServer(t *testing.T) {
 }
 
 func TestEveryDefaultIsReadAsItIsWritten(t *testing.T) {
-	defaults := Defaults()
+	defaults := Defaults(OwnInstance)
 	for _, s := range Settings {
 		values := Values{}
 		if text := s.Default(); text != "" || s.Name == "group" {

@@ -14,7 +14,7 @@ const (
 	// SocketVariable names the environment variable that stands in for --socket.
 	SocketVariable = "MARIANNED_SOCKET"
 
-	userSocket = "marianned/marianned.sock" // below $XDG_RUNTIME_DIR
+	belowRuntimeDir = "marianned/marianned.sock"
 )
 
 // AskedSocket returns the path that was asked for: flag (--socket), else
@@ -33,12 +33,17 @@ func DefaultServeSocket() (string, error) {
 	if os.Geteuid() == 0 {
 		return SystemSocket, nil
 	}
+	return userSocket()
+}
+
+// userSocket returns where a user's own daemon listens.
+func userSocket() (string, error) {
 	dir := os.Getenv("XDG_RUNTIME_DIR")
 	if !filepath.IsAbs(dir) { // a relative one must be ignored, XDG Base Directory Specification
 		return "", Errorf("no place for the socket: XDG_RUNTIME_DIR is %q, expected an absolute path: "+
 			"log in so that there is one (pam_systemd(8)), or name the socket with --socket or $%s", dir, SocketVariable)
 	}
-	return filepath.Join(dir, userSocket), nil
+	return filepath.Join(dir, belowRuntimeDir), nil
 }
 
 // ClientSocket returns where a client finds its daemon: flag (--socket), else
@@ -49,7 +54,7 @@ func ClientSocket(flag string) string {
 		return asked
 	}
 	if dir := os.Getenv("XDG_RUNTIME_DIR"); filepath.IsAbs(dir) {
-		if path := filepath.Join(dir, userSocket); isOwnSocket(path) {
+		if path := filepath.Join(dir, belowRuntimeDir); isOwnSocket(path) {
 			return path
 		}
 	}

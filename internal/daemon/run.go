@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 	"time"
 
@@ -171,6 +172,10 @@ type effectiveConfig struct {
 	DrainTimeoutSeconds float64        `json:"drain_timeout_seconds"`
 	IdleExitSeconds     float64        `json:"idle_exit_seconds"` // 0: never
 	Limits              rpc.RawMessage `json:"limits"`
+
+	// Of a daemon that was made of settings.
+	Files    []string           `json:"files,omitempty"`
+	Settings []config.Effective `json:"settings,omitempty"`
 }
 
 func describeConfig(cfg Config, sockets []*activation.Socket) effectiveConfig {
@@ -186,6 +191,9 @@ func describeConfig(cfg Config, sockets []*activation.Socket) effectiveConfig {
 		if s.Name == activation.NameAdmin {
 			e.AdminSocket = s.Path
 		}
+	}
+	if cfg.Settings != nil {
+		e.Files, e.Settings = cfg.Settings.Files, slices.Collect(cfg.Settings.All())
 	}
 	return e
 }

@@ -46,7 +46,7 @@ var layers = map[string][]string{
 	"internal/daemon":     {"rpc", "activation", "methods", "internal/config", "internal/version"},
 	"internal/demo":       {"rpc", "activation", "internal/version"},
 	"internal/cli": {"rpc", "activation", "methods", "units",
-		"internal/config", "internal/daemon", "internal/demo", "internal/suggest", "internal/version"},
+		"internal/config", "internal/conffile", "internal/daemon", "internal/demo", "internal/suggest", "internal/version"},
 }
 
 // libraries are the packages that others import. Their tests keep the rule too,

@@ -2,6 +2,12 @@ package definition
 
 import "reflect"
 
+// Tables returns the names of the tables that a file can have.
+func Tables() []string {
+	_, names := keyOf(reflect.TypeFor[File](), "")
+	return names
+}
+
 // lookUp follows a path of keys through the types of a file. Where the last key
 // is not there, known are those that are.
 func lookUp(t reflect.Type, path []string) (known []string, found bool) {

@@ -1,0 +1,160 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"github.com/marianned/marianned/internal/conffile"
+	"github.com/marianned/marianned/internal/config"
+	"github.com/marianned/marianned/methods/definition"
+	"github.com/marianned/marianned/methods/operator"
+)
+
+func newCheckCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "check [FILE]...",
+		Short: "Look for mistakes in the configuration and in methods.d",
+		Long: "Looks for mistakes in files, without a daemon: in those named, wherever they are\n" +
+			"and whoever owns them, else in all that a daemon started now would read. A file\n" +
+			"of methods is known by its folder, methods.d, or by what is in it.\n\n" +
+			"Prints a line for each mistake: its file, line and column, what was found, and\n" +
+			"what was expected. Exit codes: 0 none, 64 usage, 78 mistakes.",
+	}
+	instance := instanceFlags(cmd)
+	cmd.ValidArgsFunction = cobra.FixedCompletions([]cobra.Completion{"toml"}, cobra.ShellCompDirectiveFilterFileExt)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		whose, err := instance()
+		if err != nil {
+			return err
+		}
+		check := &checker{}
+		if len(args) > 0 {
+			check.files(args)
+		} else {
+			check.all(whose)
+		}
+		mistakes, warnings := check.findings.Split()
+		printFindings(cmd.ErrOrStderr(), warnings)
+		if len(mistakes) > 0 {
+			return reportFindings(mistakes)
+		}
+		_, err = fmt.Fprintf(cmd.OutOrStdout(), "no mistakes; files read: %d\n", check.read)
+		return err
+	}
+	return cmd
+}
+
+// checker collects what is found.
+type checker struct {
+	read     int // files
+	findings conffile.Findings
+}
+
+// all looks at what a daemon would load.
+func (c *checker) all(instance config.Instance) {
+	trust := trustOf(instance)
+	settings, err := config.Load(config.Options{Instance: instance, Trust: &trust})
+	c.add(err)
+	if err == nil {
+		c.read += len(settings.Files)
+		c.findings = append(c.findings, settings.Warnings...)
+	}
+	folders := definition.SystemFolders
+	if instance.IsUser() {
+		folders = definition.UserFolders()
+	}
+	c.methods(operator.Load(operator.Options{Folders: folders, Definition: definition.Options{Owners: trust.Owners}}))
+}
+
+// files looks at the contents of some files.
+func (c *checker) files(paths []string) {
+	var configs, methods []string
+	for _, path := range paths {
+		if isMethodsFile(path) {
+			methods = append(methods, path)
+		} else {
+			configs = append(configs, path)
+		}
+	}
+	c.read = len(configs)
+	c.add(config.CheckFiles(configs, conffile.Trust{}))
+	if len(methods) > 0 {
+		c.methods(operator.LoadFiles(methods, operator.Options{Definition: definition.Options{Owners: []uint32{}}}))
+	}
+}
+
+// methods takes what was loaded.
+func (c *checker) methods(set *operator.Set, err error) {
+	c.add(err)
+	if err == nil {
+		c.read += len(set.Files)
+		c.findings = append(c.findings, set.Warnings...)
+		set.Close()
+	}
+}
+
+func (c *checker) add(err error) {
+	if err == nil {
+		return
+	}
+	findings, ok := conffile.FindingsOf(err)
+	if !ok {
+		findings.Add(conffile.Position{}, "%s", err)
+	}
+	c.findings = append(c.findings, findings...)
+}
+
+// isMethodsFile tells a file of methods.d from one of the configuration.
+func isMethodsFile(path string) bool {
+	if absolute, err := filepath.Abs(path); err == nil {
+		switch filepath.Base(filepath.Dir(absolute)) {
+		case "methods.d":
+			return true
+		case "conf.d":
+			return false
+		}
+	}
+	text, err := conffile.Trust{}.Read(path)
+	if err != nil {
+		return false // whoever reads it says why not
+	}
+	for _, key := range conffile.NewIndex(path, text).Paths { // also of those before a mistake
+		if slices.Contains(definition.Tables(), key[0]) {
+			return true
+		}
+	}
+	return false
+}
+
+// trustOf returns in whose files the daemon trusts, whoever asks for it.
+func trustOf(instance config.Instance) conffile.Trust {
+	if instance.IsUser() {
+		return conffile.Trusted()
+	}
+	owners := []uint32{0}
+	if daemon, err := user.Lookup("marianned"); err == nil {
+		if uid, err := strconv.ParseUint(daemon.Uid, 10, 32); err == nil {
+			owners = append(owners, uint32(uid))
+		}
+	}
+	return conffile.Trust{Owners: owners}
+}
+
+// printFindings writes a line for each.
+func printFindings(w io.Writer, findings conffile.Findings) {
+	if len(findings) > 0 {
+		_, _ = fmt.Fprintln(w, visibleLines(findings.Error()))
+	}
+}
+
+// reportFindings makes an error of findings that is printed without the name of
+// the program in front: editors look for the file at the beginning of a line.
+func reportFindings(findings conffile.Findings) error {
+	return &reportedError{report: visibleLines(findings.Error()) + "\n", err: withCode(exitConfig, findings)}
+}
