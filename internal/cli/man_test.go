@@ -19,6 +19,7 @@ import (
 	"github.com/spf13/pflag"
 	"github.com/stretchr/testify/require"
 
+	"github.com/marianned/marianned/internal/config"
 	"github.com/marianned/marianned/methods"
 	"github.com/marianned/marianned/rpc"
 )
@@ -142,6 +143,35 @@ func command(t *testing.T, path ...string) *cobra.Command {
 func TestTheManPageOfTheDaemonHasItsOptionsAndDefaults(t *testing.T) {
 	page := readMan(t, "marianned.8")
 	requireFlags(t, command(t, "serve"), append(page["OPTIONS"].items, page["Bounds"].items...))
+}
+
+func TestTheManPageOfTheConfigurationHasItsSettings(t *testing.T) {
+	page := readMan(t, "marianned.toml.5")
+	var found []string
+	for _, section := range []string{"Socket", "Life", "Bounds"} {
+		for _, item := range page[section].items {
+			found = append(found, item.term)
+			at := slices.IndexFunc(config.Settings, func(s *config.Setting) bool { return s.Name == item.term })
+			require.GreaterOrEqual(t, at, 0, item.term)
+			s := config.Settings[at]
+			text := strings.Join(strings.Fields(item.text), " ")
+			require.Contains(t, text, "Flag **--"+s.Flag()+"**, variable **"+s.Variable()+"**.")
+			require.Equal(t, section != "Socket", s.Reload, "the section says when it takes effect: %s", item.term)
+			shown := byDefault.FindStringSubmatch(text)
+			if s.Default() == "" {
+				require.Nil(t, shown, item.term)
+				continue
+			}
+			require.NotNil(t, shown, "the page names no default of %s", item.term)
+			require.Equal(t, s.Default(), shown[1], item.term)
+		}
+	}
+	var want []string
+	for _, s := range config.Settings {
+		want = append(want, s.Name)
+	}
+	require.Equal(t, want, found)
+	require.Contains(t, page["Socket"].text, "They take effect at\nthe next start.")
 }
 
 func TestTheManPageOfTheCommandsHasEachOfThem(t *testing.T) {

@@ -167,6 +167,16 @@ func TestThePackagesHaveEveryUnitAndManPage(t *testing.T) {
 	}
 }
 
+// An upgrade leaves alone what the operator has changed.
+func TestTheConfigurationIsTheOperators(t *testing.T) {
+	const file = "/etc/marianned/marianned.toml"
+	need(t, "dpkg-deb", "dpkg")
+	require.Equal(t, file+"\n", run(t, "dpkg-deb", "--info", debOf(all(t), current, "amd64"), "conffiles"))
+	need(t, "rpm", "rpm")
+	out := run(t, "rpm", "-qp", "--queryformat", `[%{FILENAMES} %{FILEFLAGS:fflags}\n]`, rpmOf(all(t), current, "amd64"))
+	require.Contains(t, out, file+" cn\n") // config, noreplace
+}
+
 // extracted returns one file of a deb, in a folder of the test.
 func extracted(t *testing.T, deb, name string) string {
 	t.Helper()
