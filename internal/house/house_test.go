@@ -28,7 +28,7 @@ var layers = map[string][]string{
 	"":        {"internal/cli", "internal/version"}, // main
 	"rpc":     {},
 	"methods": {"rpc", "internal/conffile", "internal/suggest", "internal/version"},
-	"tests":   {"rpc", "activation", "methods", "units", "internal/config", "internal/version", "internal/wirescript"},
+	"tests":   {"rpc", "activation", "methods", "units", "internal/config", "internal/conffile", "internal/version", "internal/wirescript"},
 	// Daemons with methods that no operator would want.
 	"tests/faults/fixture":  {"rpc", "internal/daemon", "internal/config"},
 	"tests/systemd/fixture": {"rpc", "internal/daemon", "internal/config"},

@@ -17,6 +17,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/marianned/marianned/internal/conffile"
 	"github.com/marianned/marianned/internal/config"
 )
 
@@ -158,6 +159,16 @@ func TestTheTableOfBoundsIsThatOfTheCode(t *testing.T) {
 		}
 	}
 	require.Equal(t, want, found)
+}
+
+func TestTheConfigurationOfTheReadmeIsOne(t *testing.T) {
+	blocks := regexp.MustCompile("(?ms)^```toml\n# /etc/marianned/conf.d/([^\n]+)\n.*?^```$").FindAllStringSubmatch(readme(t), -1)
+	require.NotEmpty(t, blocks)
+	for _, block := range blocks {
+		path := filepath.Join(t.TempDir(), block[1])
+		require.NoError(t, os.WriteFile(path, []byte(strings.Trim(block[0], "`")[len("toml"):]), 0o644))
+		require.NoError(t, config.CheckFiles([]string{path}, conffile.Trust{}))
+	}
 }
 
 func TestTheMakeTargetsOfTheReadmeExist(t *testing.T) {
