@@ -56,7 +56,7 @@ type BindOptions struct {
 // Errors match ErrConfig, ErrAlreadyRunning, ErrCannotCreate or
 // ErrNotPermitted; one that matches none of them is an internal failure.
 func Bind(opts BindOptions) (*Socket, error) {
-	if err := checkPath(opts.Path); err != nil {
+	if err := CheckPath(opts.Path); err != nil {
 		return nil, err
 	}
 	mode, err := opts.mode()
@@ -181,7 +181,9 @@ func (n *node) open(mode uint32, gid int) error {
 	return nil
 }
 
-func checkPath(path string) error {
+// CheckPath reports, as an ErrConfig, why no socket can be bound to a path,
+// whatever is there.
+func CheckPath(path string) error {
 	const expected = "expected an absolute path such as /run/NAME/NAME.sock"
 	switch {
 	case path == "":

@@ -34,7 +34,7 @@ func newDemoCommand() *cobra.Command {
 			defer stop()
 			err = demo.Run(ctx, demo.Options{
 				Out:      cmd.OutOrStdout(),
-				Command:  []string{self, activateCommand, self, "serve", "--idle-exit=" + config.MinIdleExit.String()},
+				Command:  []string{self, activateCommand, self, "serve", "--config=" + os.DevNull, "--idle-exit=" + config.MinIdleExit.String()},
 				IdleExit: config.MinIdleExit,
 			})
 			if err != nil && ctx.Err() != nil {

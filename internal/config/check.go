@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/marianned/marianned/activation"
 )
 
 const (
@@ -15,51 +17,51 @@ const (
 func checkCount(value any) string {
 	switch n := value.(int); {
 	case n < 1:
-		return "at least 1: nothing is unbounded"
+		return "expected at least 1: nothing is unbounded"
 	case n > maxCount:
-		return fmt.Sprintf("at most %d", maxCount)
+		return fmt.Sprintf("expected at most %d", maxCount)
 	}
 	return ""
 }
 
 func checkMessageBytes(value any) string {
 	if value.(int) < minMessageBytes {
-		return fmt.Sprintf("at least %d: smaller messages could not carry an error reply", minMessageBytes)
+		return fmt.Sprintf("expected at least %d: smaller messages could not carry an error reply", minMessageBytes)
 	}
 	return checkCount(value)
 }
 
 func checkTimeout(value any) string {
 	if value.(time.Duration) <= 0 {
-		return "a duration above 0, such as 30s: nothing is unbounded"
+		return "expected a duration above 0, such as 30s: nothing is unbounded"
 	}
 	return ""
 }
 
 func checkIdleExit(value any) string {
 	if d := value.(time.Duration); d != 0 && d < MinIdleExit {
-		return fmt.Sprintf("at least %s, or 0 for never: the service manager gives up a socket that starts its service too often", MinIdleExit)
+		return fmt.Sprintf("expected at least %s, or 0 for never: the service manager gives up a socket that starts its service too often", MinIdleExit)
 	}
 	return ""
 }
 
 func checkDrainTimeout(value any) string {
 	if value.(time.Duration) < 0 {
-		return "0 or more"
+		return "expected 0 or more"
 	}
 	return ""
 }
 
 func checkLogLevel(value any) string {
 	if !slices.Contains(LogLevels, value.(string)) {
-		return "one of: " + strings.Join(LogLevels, ", ")
+		return "expected one of: " + strings.Join(LogLevels, ", ")
 	}
 	return ""
 }
 
 func checkSocket(value any) string {
-	if path := value.(string); !strings.HasPrefix(path, "/") {
-		return "an absolute path"
+	if err := activation.CheckPath(value.(string)); err != nil {
+		return err.Error()
 	}
 	return ""
 }

@@ -18,7 +18,8 @@ type Options struct {
 	Flags map[string]string
 	// Environment is what os.Environ returns; nil for that.
 	Environment []string
-	// File, if set, is read in the place of all usual files.
+	// File, if set, is read in the place of all usual files; /dev/null has
+	// nothing to say.
 	File string
 	// Instance says whose files and defaults these are.
 	Instance Instance
@@ -97,6 +98,9 @@ func (c *Config) loadFiles(opts Options, findings *conffile.Findings) {
 	if opts.Trust != nil {
 		trust = *opts.Trust
 	}
+	if opts.File == os.DevNull {
+		return
+	}
 	if opts.File != "" {
 		c.loadFile(opts.File, trust, findings)
 		return
@@ -123,6 +127,10 @@ func (c *Config) loadFile(path string, trust conffile.Trust, findings *conffile.
 		return
 	}
 	c.Files = append(c.Files, path)
+	c.loadText(path, text, findings)
+}
+
+func (c *Config) loadText(path string, text []byte, findings *conffile.Findings) {
 	var found map[string]any
 	index := conffile.Decode(path, text, &found, findings)
 	index.UnknownKeys(func(key []string) ([]string, bool) {

@@ -106,6 +106,10 @@ func TestOneFileCanStandForAll(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []string{opts.File}, c.Files)
 	require.Equal(t, 7, c.Limits.MaxBatch)
+	opts.File = os.DevNull
+	c, err = Load(opts)
+	require.NoError(t, err)
+	require.Equal(t, Defaults(OwnInstance), c.Values)
 	opts.File = filepath.Join(tr.dir, "missing.toml")
 	_, err = Load(opts)
 	require.ErrorContains(t, err, "missing.toml: lstat: no such file or directory")

@@ -156,9 +156,9 @@ func (s *Setting) set(values *Values, text string) (problem string) {
 	if s.check != nil {
 		if problem := s.check(value); problem != "" {
 			if _, isText := value.(string); isText {
-				return fmt.Sprintf("%q, expected %s", text, problem)
+				return fmt.Sprintf("%q, %s", text, problem)
 			}
-			return fmt.Sprintf("%s, expected %s", s.kind.format(value), problem)
+			return fmt.Sprintf("%s, %s", s.kind.format(value), problem)
 		}
 	}
 	s.put(values, value)

@@ -20,6 +20,7 @@ const (
 	exitCreate  = 73
 	exitRunning = 75
 	exitNoPerm  = 77
+	exitUsage   = 64
 	exitConfig  = 78
 )
 
@@ -193,10 +194,10 @@ func TestAPathThatCannotBeTrustedIsRefusedWithTheReason(t *testing.T) {
 		code int
 		says []string
 	}{
-		"108 bytes":              {long, exitConfig, []string{"108 bytes", "at most 107"}},
-		"an abstract name":       {"@marianned", exitConfig, []string{"abstract"}},
-		"a relative path":        {"run/s", exitConfig, []string{"relative"}},
-		"a path that winds":      {dir + "/x/../s", exitConfig, []string{"not clean", dir + "/s"}},
+		"108 bytes":              {long, exitUsage, []string{"108 bytes", "at most 107"}},
+		"an abstract name":       {"@marianned", exitUsage, []string{"abstract"}},
+		"a relative path":        {"run/s", exitUsage, []string{"relative"}},
+		"a path that winds":      {dir + "/x/../s", exitUsage, []string{"not clean", dir + "/s"}},
 		"a parent for everybody": {open + "/s", exitNoPerm, []string{open, "written by everybody"}},
 		"a linked parent":        {dir + "/link/s", exitCreate, []string{dir + "/link", "symbolic link", dir + "/real"}},
 	} {
