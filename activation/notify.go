@@ -123,6 +123,18 @@ func (n *Notifier) Ready(status string) error {
 	return n.send(withStatus("READY=1", status))
 }
 
+// Reloading says that the service has begun to read its configuration anew. Ready
+// ends that, whatever came of it.
+func (n *Notifier) Reloading() error {
+	var now unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
+		return fmt.Errorf("clock_gettime: %w", err)
+	}
+	// The service manager waits for ever without the time, which tells it to
+	// which reload a READY=1 belongs, sd_notify(3).
+	return n.send(fmt.Sprintf("RELOADING=1\nMONOTONIC_USEC=%d", now.Nano()/1000))
+}
+
 // Stopping says that the service has begun to stop, which is final, with a
 // STATUS text unless it is "".
 func (n *Notifier) Stopping(status string) error {

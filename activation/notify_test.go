@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 )
 
 // manager is the service manager's end.
@@ -194,4 +195,24 @@ func TestMessagesOfManyGoroutinesStayWhole(t *testing.T) {
 	}
 	wg.Wait()
 	require.Equal(t, want, got)
+}
+
+func TestAReloadIsToldWithItsTime(t *testing.T) {
+	path := filepath.Join(newDir(t), "notify")
+	conn := manager(t, path)
+	t.Setenv("NOTIFY_SOCKET", path)
+	n := newNotifier(t)
+	now := func() int64 {
+		var now unix.Timespec
+		require.NoError(t, unix.ClockGettime(unix.CLOCK_MONOTONIC, &now))
+		return now.Nano() / 1000
+	}
+	before := now()
+	require.NoError(t, n.Reloading())
+	text, found := strings.CutPrefix(received(t, conn), "RELOADING=1\nMONOTONIC_USEC=")
+	require.True(t, found, "one datagram")
+	told, err := strconv.ParseInt(text, 10, 64)
+	require.NoError(t, err)
+	require.GreaterOrEqual(t, told, before)
+	require.LessOrEqual(t, told, now())
 }

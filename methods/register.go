@@ -1,6 +1,7 @@
 package methods
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"time"
@@ -35,6 +36,11 @@ type Daemon struct {
 	// a context that has ended. nil: there is no daemon.shutdown.
 	Stop func(graceful bool)
 
+	// Reload reads configuration and methods anew, all or nothing. It waits for
+	// that. An error that can be told to the caller is a ReloadFailed. nil: there
+	// is no daemon.reload.
+	Reload func(ctx context.Context) (Reloaded, error)
+
 	registry *rpc.Methods
 }
 
@@ -50,6 +56,7 @@ const (
 	statusName   = "daemon.status"
 	configName   = "daemon.config"
 	monitorName  = "daemon.monitor.stream"
+	reloadName   = "daemon.reload"
 	shutdownName = "daemon.shutdown"
 )
 
@@ -66,6 +73,9 @@ func Register(registry *rpc.Methods, d Daemon) error {
 	}
 	if d.Stop != nil {
 		list = append(list, d.shutdown())
+	}
+	if d.Reload != nil {
+		list = append(list, d.reload())
 	}
 	for _, m := range list {
 		add := registry.Register

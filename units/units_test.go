@@ -38,7 +38,7 @@ func TestEveryCommandOfAUnitRunsTheGivenBinary(t *testing.T) {
 				}
 			}
 		}
-		require.Len(t, commands, 1, "ExecStart of %v", scope)
+		require.Len(t, commands, 2, "ExecStart and ExecReload of %v", scope)
 	}
 }
 

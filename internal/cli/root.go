@@ -63,6 +63,7 @@ func newRoot(args []string) *cobra.Command {
 		newStatusCommand(),
 		newConfigCommand(),
 		newCheckCommand(),
+		newReloadCommand(),
 		newUnitsCommand(),
 		newDemoCommand(),
 		newActivateCommand(),

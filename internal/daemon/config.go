@@ -38,6 +38,12 @@ type Config struct {
 	// wins where two have a file of one name (marianned-methods(5)). nil: none.
 	MethodFolders []string
 
+	// Reread, if set, returns the whole configuration anew at a reload, by SIGHUP
+	// or daemon.reload. What a running daemon can not change is as before:
+	// Socket, Mode, Group, Logger. nil: a reload reads the files of MethodFolders
+	// alone.
+	Reread func() (Config, error)
+
 	// Logger takes what is to be said; nil for silence.
 	Logger *logrus.Logger
 

@@ -6,7 +6,8 @@
 //	                                        └─ accept fails for good ────────────┤
 //	exit <─ unlink what is ours <─ accept loops ended <─ drain <─ STOPPING=1 <───┘
 //
-// One goroutine decides (lifecycle.go); others only serve. The whole of a
+// Meanwhile SIGHUP and daemon.reload read everything anew, and swap it whole
+// (reload.go). One goroutine decides (lifecycle.go); others only serve. The whole of a
 // daemon:
 //
 //	err := daemon.Run(ctx, daemon.Config{

@@ -23,6 +23,7 @@ const statusInterval = time.Second
 // notifier is what of the service manager is needed while serving.
 type notifier interface {
 	Ready(status string) error
+	Reloading() error
 	Status(status string) error
 	Stopping(status string) error
 }
@@ -42,6 +43,7 @@ type lifecycle struct {
 	hangup    <-chan os.Signal
 
 	offers    atomic.Pointer[offers]
+	reloads   reloads
 	processes program.Processes
 	workers   worker.Workers
 	// From daemon.shutdown, each of capacity 1: a second request of its kind
@@ -122,7 +124,12 @@ func (l *lifecycle) serve(ctx context.Context) (ended int, err error) {
 			}
 			idle = l.idleTimer()
 		case <-l.hangup:
-			l.ignoreHangup()
+			l.askReload(nil)
+		case request := <-l.reloads.requests:
+			l.askReload(request)
+		case got := <-l.reloads.loaded:
+			l.endReload(got)
+			idle = l.idleTimer()
 		case <-status.C:
 			l.report(l.describe())
 			memory.look()
@@ -174,15 +181,15 @@ func (l *lifecycle) drain(status <-chan time.Time, timeout time.Duration) {
 			l.log.Info("told to stop at once by daemon.shutdown")
 			cancel()
 		case <-l.hangup:
-			l.ignoreHangup()
+			l.log.Info("SIGHUP ignored: the daemon stops")
+		case request := <-l.reloads.requests:
+			refuseReload(request)
+		case got := <-l.reloads.loaded:
+			l.dropReload(got)
 		case <-status:
 			l.report(l.describeDrain())
 		}
 	}
-}
-
-func (l *lifecycle) ignoreHangup() {
-	l.log.Info("SIGHUP ignored: there is nothing to reload")
 }
 
 // report sends a STATUS if it says something new.
@@ -203,7 +210,7 @@ func (l *lifecycle) report(status string) {
 
 func (l *lifecycle) describe() string {
 	s := l.server.Stats()
-	return fmt.Sprintf("connections %d, in flight %d, total %d", s.Connections, s.Running+s.Queued+s.Streams, s.TotalRequests)
+	return fmt.Sprintf("connections %d, in flight %d, total %d", s.Connections, s.Running+s.Queued+s.Streams, s.TotalRequests) + l.reloads.describe()
 }
 
 func (l *lifecycle) describeDrain() string {

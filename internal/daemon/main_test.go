@@ -97,6 +97,7 @@ func (m *manager) add(text string) error {
 }
 
 func (m *manager) Ready(status string) error    { return m.add("READY " + status) }
+func (m *manager) Reloading() error             { return m.add("RELOADING") }
 func (m *manager) Status(status string) error   { return m.add("STATUS " + status) }
 func (m *manager) Stopping(status string) error { return m.add("STOPPING " + status) }
 
@@ -130,14 +131,21 @@ func start(t *testing.T, cfg Config, own ...*rpc.Method) *fixture {
 		terminate: make(chan os.Signal, 2), hangup: make(chan os.Signal, 1), ended: make(chan error, 1),
 	}
 	cfg.Logger = NewLogger(f.log, logrus.DebugLevel)
+	if own != nil {
+		cfg.Methods = func(registry *rpc.Methods) error {
+			for _, m := range own {
+				if err := registry.Register(m); err != nil {
+					return err
+				}
+			}
+			return nil
+		}
+	}
 	l, err := newLifecycle(cfg, []*activation.Socket{
 		{Name: activation.NameAdmin, Path: "/run/x/admin.sock", Inherited: true},
 		{Name: activation.NameRPC, Path: "/run/x/x.sock", Inherited: true},
 	})
 	require.NoError(t, err)
-	for _, m := range own {
-		require.NoError(t, l.server.Methods.Register(m))
-	}
 	l.listeners = []net.Listener{f.admin, f.listener} // as the sockets
 	l.notify, l.terminate, l.hangup = f.manager, f.terminate, f.hangup
 	f.l = l
@@ -172,16 +180,25 @@ type reply struct {
 	Result json.RawMessage
 	Error  *struct {
 		Code int
-		Data struct{ Executed string }
+		Data struct {
+			Executed string
+			Findings []string
+		}
 	}
 }
 
 func (c *client) reply() (r reply) {
 	c.t.Helper()
-	line, err := c.lines.ReadString('\n')
-	require.NoError(c.t, err, "got %q", line)
+	line := c.line()
 	require.NoError(c.t, json.Unmarshal([]byte(line), &r), line)
 	return r
+}
+
+func (c *client) line() string {
+	c.t.Helper()
+	line, err := c.lines.ReadString('\n')
+	require.NoError(c.t, err, "got %q", line)
+	return line
 }
 
 func (c *client) call(method, params string) reply {

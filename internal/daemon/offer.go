@@ -33,6 +33,9 @@ type offers struct{ current, previous *offer }
 // load makes an offer. Nothing has changed when it fails: with a
 // config.ErrInvalid, each finding on a line of its own.
 func (l *lifecycle) load(cfg Config) (*offer, error) {
+	if !rpcSocket(l.sockets).Inherited {
+		cfg.IdleExit = 0 // nothing would start it again
+	}
 	set, err := operator.Load(operator.Options{
 		Folders: cfg.MethodFolders, Logger: l.log, Processes: &l.processes, Workers: &l.workers,
 	})
@@ -47,6 +50,7 @@ func (l *lifecycle) load(cfg Config) (*offer, error) {
 		Visible: set.Visible,
 		Config:  func() any { return describeConfig(cfg, l.sockets) },
 		Stop:    l.stop,
+		Reload:  l.reload,
 	})
 	if err == nil && cfg.Methods != nil {
 		err = cfg.Methods(o.registry)

@@ -21,8 +21,8 @@ import (
 // Run serves until it is told to stop: by SIGTERM or SIGINT, by daemon.shutdown,
 // by the end of ctx, or because it is idle. It returns nil then, also if the
 // drain was cut off by its timeout or by a second signal: what was asked for is
-// done. SIGHUP is ignored, and so is SIGPIPE: a log that nobody reads must not
-// end the daemon.
+// done. SIGHUP reloads, see Config.Reread; SIGPIPE is ignored: a log that nobody
+// reads must not end the daemon.
 //
 // Errors match config.ErrInvalid or one of the sentinels of activation; others
 // are internal. The service manager has been told them too.
@@ -142,10 +142,7 @@ func rpcSocket(sockets []*activation.Socket) *activation.Socket {
 // newLifecycle makes the server of all sockets, with what it serves.
 func newLifecycle(cfg Config, sockets []*activation.Socket) (*lifecycle, error) {
 	main := rpcSocket(sockets)
-	if !main.Inherited {
-		cfg.IdleExit = 0
-	}
-	l := &lifecycle{cfg: cfg, log: cfg.Logger, sockets: sockets, started: time.Now(), stopSoon: make(chan struct{}, 1), stopNow: make(chan struct{}, 1)}
+	l := &lifecycle{cfg: cfg, reloads: newReloads(), log: cfg.Logger, sockets: sockets, started: time.Now(), stopSoon: make(chan struct{}, 1), stopNow: make(chan struct{}, 1)}
 	l.server = &rpc.Server{Limits: cfg.Limits, Logger: cfg.Logger, Authorize: l.authorize, Identify: l.identify}
 	for _, s := range sockets {
 		l.listeners = append(l.listeners, s.Listener)
@@ -155,11 +152,11 @@ func newLifecycle(cfg Config, sockets []*activation.Socket) (*lifecycle, error) 
 		return nil, err
 	}
 	first.report(l.log)
-	l.server.Methods = first.registry
+	l.cfg, l.server.Methods = first.cfg, first.registry
 	l.offers.Store(&offers{current: first})
 	l.about = logrus.Fields{"socket": main.Path, "inherited": main.Inherited, "version": cfg.Version}
-	if cfg.IdleExit > 0 {
-		l.about["idle_exit"] = cfg.IdleExit.String()
+	if l.cfg.IdleExit > 0 {
+		l.about["idle_exit"] = l.cfg.IdleExit.String()
 	}
 	return l, nil
 }

@@ -90,7 +90,7 @@ func TestSIGHUPEndsNothing(t *testing.T) {
 	p := serve(t, path)
 	c := dial(t, path)
 	p.signal(syscall.SIGHUP)
-	require.Eventually(t, func() bool { return strings.Contains(p.said(), "SIGHUP") }, patience, time.Millisecond)
+	require.Eventually(t, func() bool { return strings.Contains(p.said(), "reloaded") }, patience, time.Millisecond)
 	require.Equal(t, "ok", c.result(`{"jsonrpc":"2.0","method":"daemon.health","id":1}`)["status"])
 }
 

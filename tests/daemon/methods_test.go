@@ -71,3 +71,28 @@ hidden = false
 	p.signal(syscall.SIGTERM)
 	require.Zero(t, p.exit())
 }
+
+func TestReloadWaitsForTheFilesAndSaysWhatIsWrongWithThem(t *testing.T) {
+	path, dir := filepath.Join(folder(t), "s"), methodsFolder(t, "[methods.say]\nexec = [\"/bin/echo\", \"old\"]\n")
+	p := serve(t, path, "--methods", dir)
+	c := dial(t, path)
+	say := func() string {
+		c.send(`{"jsonrpc":"2.0","id":1,"method":"say"}`)
+		return c.line()
+	}
+	reload := func(flags ...string) *process {
+		return command(t, "marianned", append([]string{"reload", "--socket", path}, flags...)...).wrapped(`"$@" >&2`).start()
+	}
+	require.Contains(t, say(), `"old\n"`)
+
+	writeMethods(t, dir, "[methods.say]\nexec = [\"/bin/echo\", \"new\"]\nsummry = \"x\"\n")
+	reload().refused(78, "reload: nothing has changed:\n"+dir+`/m.toml:3:1: `, "summary")
+	require.Contains(t, say(), `"old\n"`)
+	reload("--json").refused(78, `{"code":-32004,`, `"executed":"no"`)
+
+	writeMethods(t, dir, "[methods.say]\nexec = [\"/nowhere\"]\n[methods.more]\nexec = [\"/bin/true\"]\n")
+	reload().refused(0, "reloaded: 1 files, 2 methods\n", dir+"/m.toml:2:9: warning: the program: ")
+	require.Contains(t, say(), "-32603", "on the connection that was there before")
+	p.signal(syscall.SIGTERM)
+	require.Zero(t, p.exit(), p.said())
+}
