@@ -59,9 +59,6 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		return err
 	}
 	boundMemory(cfg.Limits)
-	if err := closeOnExec(); err != nil {
-		return err
-	}
 	sockets, err := openSockets(cfg)
 	if err != nil {
 		return err
@@ -74,6 +71,10 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		}
 	}()
 
+	// By the flag Inherit tells what was passed from what was opened since.
+	if err := closeOnExec(); err != nil {
+		return err
+	}
 	l, err := newLifecycle(cfg, sockets)
 	if err != nil {
 		return err
