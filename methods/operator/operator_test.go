@@ -186,3 +186,9 @@ properties.path = { type = "string", pattern = "^/", maxLength = 4096 }
 	require.Equal(t, `"disk.usage" failed: exit status 1`, r.Error.Message)
 	require.Contains(t, s.log.String(), "No such file or directory")
 }
+
+func TestAKeyThatCanNotBeReadIsNotMissing(t *testing.T) {
+	said := findings(t, "[methods.m]\nexec = \"/bin/true\"\n")
+	require.Contains(t, said, ":2:")
+	require.NotContains(t, said, "says nothing of how it is run")
+}

@@ -8,10 +8,11 @@ import (
 // units are a process's own, "" for none.
 type units struct{ system, user string }
 
-// parseCgroup reads a /proc/PID/cgroup, cgroups(7): the unified hierarchy, or in
-// a mixed one that of the service manager.
+// parseCgroup reads a /proc/PID/cgroup, cgroups(7): the unified hierarchy or,
+// where the service manager does not use that and all are at its root, the one
+// that it has beside the others.
 func parseCgroup(text string) (units, error) {
-	path, found := "", false
+	unified, named := "", ""
 	for line := range strings.Lines(text) {
 		id, rest, _ := strings.Cut(strings.TrimSuffix(line, "\n"), ":")
 		controllers, place, ok := strings.Cut(rest, ":")
@@ -20,15 +21,18 @@ func parseCgroup(text string) (units, error) {
 		}
 		switch {
 		case controllers == "name=systemd":
-			return unitsOf(place)
+			named = place
 		case id == "0":
-			path, found = place, true
+			unified = place
 		}
 	}
-	if !found {
+	switch {
+	case unified == "" && named == "":
 		return units{}, fmt.Errorf("no cgroup of the service manager in %q", text)
+	case named != "" && (unified == "" || unified == "/"):
+		return unitsOf(named)
 	}
-	return unitsOf(path)
+	return unitsOf(unified)
 }
 
 // unitsOf finds the names in a path: below slices stands a unit of the system;

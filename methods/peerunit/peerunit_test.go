@@ -25,8 +25,10 @@ func TestACgroupNamesTheUnit(t *testing.T) {
 		"0::/user.slice/user-7.slice/user@7.service/init.scope\n":  {"user@7.service", "init.scope"},
 		"0::/u.slice/user@7.service/app.slice/x.service/y.service": {"user@7.service", "x.service"},
 		"0::/docker/abc/x.service\n":                               {},
-		"5:cpu:/x\n1:name=systemd:/a.slice/old.service\n0::/new\n": {"old.service", ""},
+		"5:cpu:/x\n1:name=systemd:/a.slice/old.service\n0::/\n":    {"old.service", ""},
 		"0::/system.slice/with:colon.service\n":                    {"with:colon.service", ""},
+		"1:name=systemd:/\n0::/a.slice/new.service\n":              {"new.service", ""},
+		"5:cpu:/x\n1:name=systemd:/old.service\n":                  {"old.service", ""},
 		"12:memory:/system.slice/other.service\n0::/a.service/x\n": {"a.service", ""},
 	} {
 		got, err := parseCgroup(text)
