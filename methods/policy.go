@@ -34,12 +34,15 @@ var open = map[string]bool{
 //		return methods.Authorize(peer, method)
 //	}
 func Authorize(peer *rpc.Peer, method *rpc.Method) error {
-	if strings.HasPrefix(method.Name, protocolPrefix) || open[method.Name] || isOperator(peer) {
+	return AuthorizeFor(ownUID, peer, method)
+}
+
+// AuthorizeFor is Authorize for a daemon that runs as another user.
+func AuthorizeFor(owner uint32, peer *rpc.Peer, method *rpc.Method) error {
+	if strings.HasPrefix(method.Name, protocolPrefix) || open[method.Name] || peer.UID == 0 || peer.UID == owner {
 		return nil
 	}
 	return rpc.ErrHidden
 }
 
 var ownUID = uint32(os.Geteuid())
-
-func isOperator(peer *rpc.Peer) bool { return peer.UID == 0 || peer.UID == ownUID }

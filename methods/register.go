@@ -60,6 +60,12 @@ const (
 	shutdownName = "daemon.shutdown"
 )
 
+// BuiltIn returns the names of the methods about the daemon, those that Daemon
+// can leave out too.
+func BuiltIn() []string {
+	return []string{healthName, readyName, statusName, configName, monitorName, reloadName, shutdownName}
+}
+
 // Register adds the built-in methods to registry, which is d.Server's. It fails
 // for a name that is taken; some methods may be registered then.
 func Register(registry *rpc.Methods, d Daemon) error {

@@ -25,7 +25,8 @@ func newCallCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "call METHOD [key=value | key:=json]...",
 		Short: "Call a method and print its result",
-		Long: "Calls a method. key=value passes a string, key:=json any JSON value; --params\n" +
+		Long: "Calls a method. key=value passes a string or, where the method expects no string,\n" +
+			"what it expects: a number, true, a list. key:=json passes any JSON value; --params\n" +
 			"passes a whole object or array from a file, or with - from stdin.\n\n" +
 			"The result goes to stdout as indented JSON, with --json as the daemon sent it, on\n" +
 			"one line. With --stream each event is printed as it comes, its method and params\n" +
@@ -55,29 +56,31 @@ func newCallCommand() *cobra.Command {
 		if opts.stream && !cmd.Flags().Changed("timeout") {
 			opts.timeout = 0
 		}
-		params, err := opts.readParams(cmd, args[1:])
+		members, params, err := opts.readParams(cmd, args[1:])
 		if err != nil {
 			return err
 		}
-		return opts.run(cmd, connect, args[0], params)
+		return opts.run(cmd, connect, args[0], members, params)
 	}
 	return cmd
 }
 
-// readParams returns nil for no params.
-func (o *callOptions) readParams(cmd *cobra.Command, args []string) (json.RawMessage, error) {
+// readParams returns the params by their members or as a whole; nil for none.
+func (o *callOptions) readParams(cmd *cobra.Command, args []string) (members []member, whole json.RawMessage, err error) {
 	if !cmd.Flags().Changed("params") {
-		return parseMembers(args)
+		members, err = parseMembers(args)
+		return members, nil, err
 	}
 	if len(args) > 0 {
-		return nil, usageErrorf("params are given both as %q and by --params, expected one of them", args[0])
+		return nil, nil, usageErrorf("params are given both as %q and by --params, expected one of them", args[0])
 	}
-	return readParams(o.params, cmd.InOrStdin())
+	whole, err = readParams(o.params, cmd.InOrStdin())
+	return nil, whole, err
 }
 
-// run calls the method; connect is how long connecting may take. params are read before: Ctrl-C ends a wait for stdin as
-// it ends any program.
-func (o *callOptions) run(cmd *cobra.Command, connect time.Duration, method string, params json.RawMessage) error {
+// run calls the method; connect is how long connecting may take. Params are read
+// before: Ctrl-C ends a wait for stdin as it ends any program.
+func (o *callOptions) run(cmd *cobra.Command, connect time.Duration, method string, members []member, params json.RawMessage) error {
 	ctx, cancel := o.context(cmd.Context())
 	defer cancel()
 	client, err := o.dial(ctx, connect)
@@ -85,6 +88,10 @@ func (o *callOptions) run(cmd *cobra.Command, connect time.Duration, method stri
 		return err
 	}
 	defer client.Close()
+	if members != nil {
+		fillTypes(ctx, client, method, members)
+		params = formatMembers(members)
+	}
 	out := cmd.OutOrStdout()
 	var result rpc.RawMessage
 	if o.stream {

@@ -310,3 +310,24 @@ func TestADaemonThatHangsIsNotWaitedForInVain(t *testing.T) {
 	require.Equal(t, 69, code)
 	require.Contains(t, stderr, "no answer within 50ms")
 }
+
+func TestAValueHasTheTypeThatTheMethodExpects(t *testing.T) {
+	typed := method("typed", func(_ context.Context, req *rpc.Request) (any, error) {
+		return rpc.RawMessage(append([]byte(nil), req.Params...)), nil
+	})
+	typed.ParamsSchema = rpc.RawMessage(`{"type":"object","properties":{
+		"text":{"type":"string"},"count":{"type":"integer"},"ratio":{"type":"number"},"flag":{"type":"boolean"},
+		"list":{"type":"array"},"map":{"type":"object"},"either":{"type":["string","integer"]},"maybe":{"type":["integer","null"]},"any":{}}}`)
+	serving(t, typed)
+	for args, want := range map[string]string{
+		"text=5 count=5 ratio=1.50 flag=true": `{"text":"5","count":5,"ratio":1.50,"flag":true}`,
+		"list=[1,2] map={}":                   `{"list":[1,2],"map":{}}`,
+		"either=5 any=5 maybe=null":           `{"either":"5","any":"5","maybe":null}`,
+		"count=many flag=1 list={}":           `{"count":"many","flag":"1","list":"{}"}`,
+		"unknown=5 count:=\"5\"":              `{"unknown":"5","count":"5"}`,
+	} {
+		code, stdout, stderr := run(t, "", append([]string{"call", "--json", "typed"}, strings.Fields(args)...)...)
+		require.Zero(t, code, stderr)
+		require.Equal(t, want+"\n", stdout, args)
+	}
+}

@@ -184,38 +184,3 @@ func trimLines(s string) string {
 	}
 	return strings.Join(lines, "\n")
 }
-
-// formatSchema splits a JSON Schema into the name of its type and the rest, as
-// JSON with sorted names; annotations that are no constraint are left out.
-func formatSchema(schema json.RawMessage) (kind, rest string) {
-	var members map[string]json.RawMessage
-	if err := json.Unmarshal(schema, &members); err != nil {
-		// true, false, or nothing at all
-		if string(schema) == "false" {
-			return "nothing", ""
-		}
-		return "any", ""
-	}
-	kind = "any"
-	var one string
-	var several []string
-	switch t := members["type"]; {
-	case json.Unmarshal(t, &one) == nil:
-		kind = one
-	case json.Unmarshal(t, &several) == nil && len(several) > 0:
-		kind = strings.Join(several, "|")
-	case members["type"] == nil && members["$ref"] != nil:
-		kind = "see"
-	}
-	for _, name := range []string{"type", "title", "description", "$schema", "$id", "$comment"} {
-		delete(members, name)
-	}
-	if len(members) == 0 {
-		return visible(kind), ""
-	}
-	text, err := json.Marshal(members)
-	if err != nil {
-		return visible(kind), ""
-	}
-	return visible(kind), visible(string(text))
-}

@@ -38,7 +38,7 @@ func TestAMethodIsDescribedWithItsTypes(t *testing.T) {
 		"  Of one file system.\n"+
 		"\n"+
 		"params\n"+
-		"  path  string       required  A folder  {\"maxLength\":4096,\"pattern\":\"^/\"}\n"+
+		"  path  string       required  A folder  matching ^/, at most 4096 characters\n"+
 		"  unit  string|null  optional\n"+
 		"  any   any          optional\n"+
 		"\n"+
@@ -58,7 +58,7 @@ func TestAMethodIsDescribedWithItsTypes(t *testing.T) {
 		"result\n"+
 		"  any\n", formatMethod(d.Methods[d.index("log.follow")], palette{}))
 	require.Contains(t, formatMethod(d.Methods[d.index("rpc.echo")], palette{}), "params\n  any object or array\n")
-	require.Contains(t, formatMethod(d.Methods[d.index("rpc.ping")], palette{}), "result\n  any  {\"const\":\"pong\"}\n")
+	require.Contains(t, formatMethod(d.Methods[d.index("rpc.ping")], palette{}), "result\n  any  always pong\n")
 }
 
 func TestAnAnswerThatIsNoDocumentIsRefused(t *testing.T) {
@@ -93,5 +93,20 @@ func TestStatusShowsWhatTheDaemonSent(t *testing.T) {
 	for text, want := range map[string]string{`[1]`: "found an array", `"x"`: "found a string", ``: "not JSON", `{"a":`: "not JSON"} {
 		_, err := formatStatus(json.RawMessage(text), palette{})
 		require.ErrorContains(t, err, want, text)
+	}
+}
+
+func TestConstraintsAreSaidInWords(t *testing.T) {
+	for schema, want := range map[string]string{
+		`{"type":"integer","minimum":1,"maximum":9,"default":5}`:         "integer: at least 1, at most 9, default: 5",
+		`{"enum":["a","b c",3,null]}`:                                    "any: one of: a, \"b c\", 3, null",
+		`{"type":"string","format":"date","sensitive":true}`:             "string: in the format date, never logged",
+		`{"type":"string","default":""}`:                                 "string: default: \"\"",
+		`{"type":"array","maxItems":3,"items":{"type":"string"}}`:        `array: at most 3 items, {"items":{"type":"string"}}`,
+		`{"type":"string","pattern":"^[^-]\u001b"}`:                      `string: matching ^[^-]\u001b`,
+		`{"exclusiveMinimum":0,"exclusiveMaximum":1.5,"multipleOf":0.5}`: "any: above 0, below 1.5, a multiple of 0.5",
+	} {
+		kind, rest := formatSchema(json.RawMessage(schema))
+		require.Equal(t, want, kind+": "+rest, schema)
 	}
 }

@@ -119,7 +119,7 @@ func requireFlags(t *testing.T, cmd *cobra.Command, items []manItem) {
 
 // manDefault is "" where the page names none.
 func manDefault(flag *pflag.Flag) string {
-	if flag.Value.Type() == "bool" || flag.DefValue == "[]" {
+	if flag.Value.Type() == "bool" || flag.DefValue == "[]" || flag.DefValue == "0" {
 		return ""
 	}
 	return flag.DefValue

@@ -19,20 +19,16 @@ const maxParamsBytes = 64 << 20
 type member struct {
 	name  string
 	value json.RawMessage
+	plain bool   // written as key=value, a string unless the method says otherwise
+	text  string // then, as it was written
 }
 
 // parseMembers reads arguments of the forms key=value, whose value is a string,
-// and key:=json. The first "=" ends the key. The result is a JSON object in the
-// order of the arguments, or nil for no arguments. Numbers keep all their
-// digits. Errors are usage errors.
-func parseMembers(args []string) (json.RawMessage, error) {
-	if len(args) == 0 {
-		return nil, nil
-	}
-	var object bytes.Buffer
-	object.WriteByte('{')
+// and key:=json. The first "=" ends the key. Numbers keep all their digits. Errors
+// are usage errors.
+func parseMembers(args []string) (members []member, err error) {
 	seen := make(map[string]bool)
-	for i, arg := range args {
+	for _, arg := range args {
 		m, err := parseMember(arg)
 		if err != nil {
 			return nil, err
@@ -41,15 +37,26 @@ func parseMembers(args []string) (json.RawMessage, error) {
 			return nil, usageErrorf("parameter %q is given twice, expected once: drop one of them", m.name)
 		}
 		seen[m.name] = true
-		if i > 0 {
-			object.WriteByte(',')
-		}
+		members = append(members, m)
+	}
+	return members, nil
+}
+
+// formatMembers returns a JSON object in the order of the members, or nil for
+// none.
+func formatMembers(members []member) json.RawMessage {
+	if len(members) == 0 {
+		return nil
+	}
+	var object bytes.Buffer
+	for i, m := range members {
+		object.WriteByte("{,"[min(i, 1)])
 		object.Write(jsonString(m.name))
 		object.WriteByte(':')
 		object.Write(m.value)
 	}
 	object.WriteByte('}')
-	return object.Bytes(), nil
+	return object.Bytes()
 }
 
 func parseMember(arg string) (member, error) {
@@ -65,13 +72,13 @@ func parseMember(arg string) (member, error) {
 		return member{}, usageErrorf("parameter %q is not UTF-8, expected UTF-8: JSON has no other text", name)
 	}
 	if !raw {
-		return member{name, jsonString(value)}, nil
+		return member{name, jsonString(value), true, value}, nil
 	}
 	text, err := compactJSON([]byte(value))
 	if err != nil {
 		return member{}, usageErrorf("parameter %q: %w; for a string write %s=… without the colon", name, err, name)
 	}
-	return member{name, text}, nil
+	return member{name: name, value: text}, nil
 }
 
 // jsonString encodes s, which is UTF-8, as a JSON string.

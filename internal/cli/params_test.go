@@ -33,7 +33,7 @@ func TestArgumentsBecomeAParamsObject(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			got, err := parseMembers(test.args)
 			require.NoError(t, err)
-			require.Equal(t, test.want, string(got))
+			require.Equal(t, test.want, string(formatMembers(got)))
 		})
 	}
 }

@@ -64,6 +64,7 @@ func newRoot(args []string) *cobra.Command {
 		newConfigCommand(),
 		newCheckCommand(),
 		newReloadCommand(),
+		newExplainCommand(),
 		newUnitsCommand(),
 		newDemoCommand(),
 		newActivateCommand(),

@@ -1,6 +1,9 @@
 package operator
 
 import (
+	"maps"
+	"slices"
+
 	"github.com/marianned/marianned/methods"
 	"github.com/marianned/marianned/methods/policy"
 	"github.com/marianned/marianned/rpc"
@@ -32,11 +35,17 @@ func (s *Set) Decide(peer *rpc.Peer, name string) policy.Decision {
 	if p := s.policy(name); p != nil {
 		return p.Decide(peer)
 	}
-	if methods.Authorize(peer, &rpc.Method{Name: name}) == nil {
+	if methods.AuthorizeFor(s.owner, peer, &rpc.Method{Name: name}) == nil {
 		return policy.Decision{Allowed: true, Why: "no file says otherwise: it is open to the caller by default"}
 	}
 	return policy.Decision{Hidden: true, Why: "no file says otherwise: it is for root and the daemon's own user"}
 }
+
+// Has reports whether a file defines the method, or has rules for it.
+func (s *Set) Has(name string) bool { return s.policy(name) != nil }
+
+// Names returns the methods that files define, in their order.
+func (s *Set) Names() []string { return slices.Sorted(maps.Keys(s.methods)) }
 
 // policy returns the rules that a file has for a method, or nil.
 func (s *Set) policy(name string) *policy.Policy {

@@ -2,6 +2,7 @@ package operator
 
 import (
 	"fmt"
+	"os"
 	"strings"
 
 	"github.com/sirupsen/logrus"
@@ -23,6 +24,8 @@ type Options struct {
 	Definition definition.Options
 	// Names looks users and groups up; nil for the system's databases.
 	Names policy.Names
+	// Owner is the user that the daemon runs as, nil for that of this process.
+	Owner *uint32
 	// Logger takes what is to be said of calls; nil for silence.
 	Logger logrus.FieldLogger
 	// Processes are the programs of all sets of a daemon; nil for those of this
@@ -44,6 +47,7 @@ type Set struct {
 	builtIn  map[string]*policy.Policy // of methods about the daemon
 	denials  *denials
 	backends []backend.Backend
+	owner    uint32
 	log      logrus.FieldLogger
 }
 
@@ -73,12 +77,17 @@ func build(defs *definition.Definitions, findings definition.Findings, opts Opti
 	if opts.Logger == nil {
 		opts.Logger = silent
 	}
+	owner := uint32(os.Geteuid())
+	if opts.Owner != nil {
+		owner = *opts.Owner
+	}
 	s := &Set{
 		Files:   defs.Files,
 		methods: make(map[string]*method),
 		builtIn: make(map[string]*policy.Policy),
 		denials: newDenials(opts.Logger),
 		log:     opts.Logger,
+		owner:   owner,
 	}
 	others := readElsewhere(defs, &findings)
 	for _, d := range defs.Methods {

@@ -117,3 +117,16 @@ func TestAPeerOutsideOfTheNamespaceIsUnknown(t *testing.T) {
 	err := Identify(near, peer)
 	require.True(t, strings.Contains(err.Error(), "expected a Unix socket"), err)
 }
+
+func TestAProcessIsWhoItWouldBeAsAPeer(t *testing.T) {
+	connected(t, func(nc net.Conn, peer *rpc.Peer, _ func()) {
+		_ = Identify(nc, peer) // what is unknown is unknown to both
+		process, err := PeerOf(int(peer.PID))
+		require.NoError(t, err)
+		require.ElementsMatch(t, peer.Groups, process.Groups)
+		process.Groups = peer.Groups // nil or empty
+		require.Equal(t, peer, process)
+	})
+	_, err := PeerOf(1 << 30)
+	require.ErrorIs(t, err, os.ErrNotExist)
+}
