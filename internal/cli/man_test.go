@@ -171,7 +171,7 @@ func TestTheManPageOfTheConfigurationHasItsSettings(t *testing.T) {
 		want = append(want, s.Name)
 	}
 	require.Equal(t, want, found)
-	require.Contains(t, page["Socket"].text, "They take effect at\nthe next start.")
+	require.Contains(t, page["Socket"].text, "They take effect at\nthe next start, all other settings at a reload too.")
 }
 
 func TestTheManPageOfTheCommandsHasEachOfThem(t *testing.T) {

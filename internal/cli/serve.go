@@ -40,36 +40,41 @@ func newServeCommand() *cobra.Command {
 	completeFile(cmd, "methods")
 	addSettingFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		opts := config.Options{Flags: givenFlags(cmd), File: file}
-		settings, err := loadSettings(opts)
-		if err == nil {
-			err = checkFolders(methods)
-		}
+		cfg, err := loadConfig(config.Options{Flags: givenFlags(cmd), File: file}, methods)
 		if err != nil {
 			daemon.ReportFailure(err)
 			return serveError(cmd, err)
 		}
-		level, err := logrus.ParseLevel(settings.LogLevel)
+		level, err := logrus.ParseLevel(cfg.Settings.LogLevel)
 		if err != nil {
 			return err
 		}
-		cfg := daemon.ConfigOf(settings)
-		if cfg.MethodFolders = methods; methods == nil {
-			cfg.MethodFolders = definition.DefaultFolders()
-		}
-		cfg.Version = version.Get().Version
 		cfg.Logger = daemon.NewLogger(cmd.ErrOrStderr(), level)
 		return serveError(cmd, daemon.Run(cmd.Context(), cfg))
 	}
 	return cmd
 }
 
-// loadSettings is config.Load. An error about flags alone is a usage error.
-func loadSettings(opts config.Options) (*config.Config, error) {
+// loadConfig reads all that a daemon is told, which a reload does again. An error
+// about flags alone is a usage error.
+func loadConfig(opts config.Options, methods []string) (daemon.Config, error) {
 	if err := config.CheckFlags(opts.Flags); err != nil {
-		return nil, &usageError{err}
+		return daemon.Config{}, &usageError{err}
 	}
-	return config.Load(opts)
+	if err := checkFolders(methods); err != nil {
+		return daemon.Config{}, err
+	}
+	settings, err := config.Load(opts)
+	if err != nil {
+		return daemon.Config{}, err
+	}
+	cfg := daemon.ConfigOf(settings)
+	if cfg.MethodFolders = methods; methods == nil {
+		cfg.MethodFolders = definition.DefaultFolders()
+	}
+	cfg.Version = version.Get().Version
+	cfg.Reread = func() (daemon.Config, error) { return loadConfig(opts, methods) }
+	return cfg, nil
 }
 
 // checkFolders refuses folders that are not there, as usage errors: those by

@@ -9,6 +9,7 @@ import (
 type Change struct {
 	*Setting
 	Old, New string // as a file has them
+	Origin   Origin // of New
 }
 
 // String returns "max_batch: 100 -> 50".
@@ -32,7 +33,7 @@ func (c *Config) Reloaded(old *Config) (inForce *Config, changes Changes) {
 		if before == after {
 			continue
 		}
-		change := Change{s, s.kind.quoted(before), s.kind.quoted(after)}
+		change := Change{s, s.kind.quoted(before), s.kind.quoted(after), c.origins[s]}
 		if s.Reload {
 			changes.Applied = append(changes.Applied, change)
 			continue

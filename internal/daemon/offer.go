@@ -21,6 +21,7 @@ import (
 // never changes.
 type offer struct {
 	cfg      Config
+	changes  config.Changes // from the settings before a reload
 	set      *operator.Set
 	registry *rpc.Methods
 }
@@ -67,6 +68,7 @@ func (l *lifecycle) load(cfg Config) (*offer, error) {
 
 // report says what was loaded, and what of it is doubtful.
 func (o *offer) report(log *logrus.Logger) {
+	reportSettings(log, o.cfg.Settings, o.changes)
 	for _, w := range o.set.Warnings {
 		log.WithField("at", w.Position.String()).Warn(w.Message)
 	}

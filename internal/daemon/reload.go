@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/marianned/marianned/methods"
@@ -91,16 +92,22 @@ func (l *lifecycle) beginReload() {
 
 // loadAnew reads everything that a reload replaces, and changes nothing.
 func (l *lifecycle) loadAnew(cfg Config) (*offer, error) {
-	if cfg.Reread != nil {
-		var err error
-		if cfg, err = cfg.Reread(); err != nil {
-			return nil, err
-		}
-		if err := cfg.Validate(); err != nil {
-			return nil, err
-		}
+	if cfg.Reread == nil {
+		return l.load(cfg)
 	}
-	return l.load(cfg)
+	fresh, err := cfg.Reread()
+	if err == nil {
+		err = fresh.Validate()
+	}
+	if err != nil {
+		return nil, err
+	}
+	fresh, changes := fresh.replacing(cfg)
+	o, err := l.load(fresh)
+	if err == nil {
+		o.changes = changes
+	}
+	return o, err
 }
 
 // endReload puts in force what was loaded, all of it, or says why not. The
@@ -148,6 +155,7 @@ func (l *lifecycle) swap(o *offer) error {
 		return err
 	}
 	boundMemory(o.cfg.Limits)
+	l.setLogLevel(o.cfg)
 	old := l.offers.Load().current
 	l.cfg = o.cfg
 	l.offers.Store(&offers{current: o, previous: old}) // the rules before the methods that they are for
@@ -189,7 +197,12 @@ func findingsOf(err error) (texts []string) {
 }
 
 func (o *offer) describe() methods.Reloaded {
-	r := methods.Reloaded{Files: append([]string{}, o.set.Files...), Methods: o.set.Len(), Warnings: []string{}}
+	files, warnings := o.describeSettings()
+	r := methods.Reloaded{
+		Files:    slices.Concat([]string{}, files, o.set.Files),
+		Methods:  o.set.Len(),
+		Warnings: append([]string{}, warnings...),
+	}
 	for _, w := range o.set.Warnings {
 		r.Warnings = append(r.Warnings, w.String())
 	}

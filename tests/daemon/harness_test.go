@@ -149,10 +149,11 @@ func (p *process) refused(code int, parts ...string) {
 	}
 }
 
-// serve starts marianned on path and waits until it answers.
+// serve starts marianned on path, whatever the configuration of this machine, and
+// waits until it answers.
 func serve(t *testing.T, path string, flags ...string) *process {
 	t.Helper()
-	p := command(t, "marianned", append([]string{"serve", "--socket", path}, flags...)...).start()
+	p := command(t, "marianned", append([]string{"serve", "--config", os.DevNull, "--socket", path}, flags...)...).start()
 	p.answers(path)
 	return p
 }

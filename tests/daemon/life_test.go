@@ -3,6 +3,7 @@ package daemon
 import (
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -92,6 +93,27 @@ func TestSIGHUPEndsNothing(t *testing.T) {
 	p.signal(syscall.SIGHUP)
 	require.Eventually(t, func() bool { return strings.Contains(p.said(), "reloaded") }, patience, time.Millisecond)
 	require.Equal(t, "ok", c.result(`{"jsonrpc":"2.0","method":"daemon.health","id":1}`)["status"])
+}
+
+func TestSIGHUPReloadsTheConfiguration(t *testing.T) {
+	path, file := filepath.Join(folder(t), "s"), filepath.Join(folder(t), "marianned.toml")
+	require.NoError(t, os.WriteFile(file, []byte("max_batch = 5\n"), 0o600))
+	p := serve(t, path, "--config", file)
+	c := dial(t, path)
+	maxBatch := func() any {
+		limits := c.result(`{"jsonrpc":"2.0","method":"daemon.status","id":1}`)["limits"]
+		return limits.(map[string]any)["max_batch"]
+	}
+	require.EqualValues(t, 5, maxBatch())
+
+	require.NoError(t, os.WriteFile(file, []byte("max_batch = 6\nmax_bach = 7\n"), 0o600))
+	p.signal(syscall.SIGHUP)
+	require.Eventually(t, func() bool { return strings.Contains(p.said(), file+":2:1: unknown key") }, patience, time.Millisecond)
+	require.EqualValues(t, 5, maxBatch())
+
+	require.NoError(t, os.WriteFile(file, []byte("max_batch = 6\n"), 0o600))
+	p.signal(syscall.SIGHUP)
+	require.Eventually(t, func() bool { return maxBatch() == 6.0 }, patience, time.Millisecond)
 }
 
 func TestDaemonShutdownIsForItsOwnUserAndRoot(t *testing.T) {

@@ -164,7 +164,7 @@ func serve(t *testing.T, name, shell string, flags ...string) *server {
 	path := socketPath(t)
 	args := append([]string{path}, flags...)
 	if name == "marianned" {
-		args = append([]string{"serve", "--mode", "0666", "--socket", path}, flags...)
+		args = append([]string{"serve", "--config", os.DevNull, "--mode", "0666", "--socket", path}, flags...)
 	}
 	p := command(t, daemonUID, name, args...)
 	if shell != "" {

@@ -84,7 +84,7 @@ func serve(t *testing.T) (folder, socket string) {
 	require.NoError(t, err, "%s", out)
 
 	socket = filepath.Join(folder, "rpc.sock")
-	daemon := exec.Command(binary, "serve", "--socket", socket)
+	daemon := exec.Command(binary, "serve", "--config", os.DevNull, "--socket", socket)
 	daemon.Stderr = new(strings.Builder)
 	require.NoError(t, daemon.Start())
 	t.Cleanup(func() {

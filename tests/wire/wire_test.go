@@ -51,7 +51,7 @@ func program(t *testing.T, name string, flags []string) (path string) {
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	path = filepath.Join(dir, "s")
-	args := append([]string{"serve", "--socket", path}, flags...)
+	args := append([]string{"serve", "--config", os.DevNull, "--socket", path}, flags...)
 	if name == "fixture" {
 		args = append([]string{path}, flags...)
 	}
