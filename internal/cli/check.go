@@ -16,6 +16,9 @@ import (
 	"github.com/marianned/marianned/methods/operator"
 )
 
+// daemonUser is the User= of the system's unit.
+const daemonUser = "marianned"
+
 func newCheckCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check [FILE]...",
@@ -44,7 +47,7 @@ func newCheckCommand() *cobra.Command {
 		if len(mistakes) > 0 {
 			return reportFindings(mistakes)
 		}
-		_, err = fmt.Fprintf(cmd.OutOrStdout(), "no mistakes; files read: %d\n", check.read)
+		_, err = fmt.Fprintf(cmd.OutOrStdout(), "no mistakes; files read: %d\n", len(check.read))
 		return err
 	}
 	return cmd
@@ -52,7 +55,7 @@ func newCheckCommand() *cobra.Command {
 
 // checker collects what is found.
 type checker struct {
-	read     int // files
+	read     []string // paths
 	findings conffile.Findings
 }
 
@@ -62,14 +65,18 @@ func (c *checker) all(instance config.Instance) {
 	settings, err := config.Load(config.Options{Instance: instance, Trust: &trust})
 	c.add(err)
 	if err == nil {
-		c.read += len(settings.Files)
+		c.read = append(c.read, settings.Files...)
 		c.findings = append(c.findings, settings.Warnings...)
 	}
 	folders := definition.SystemFolders
 	if instance.IsUser() {
 		folders = definition.UserFolders()
 	}
-	c.methods(operator.Load(operator.Options{Folders: folders, Definition: definition.Options{Owners: trust.Owners}}))
+	set, err := operator.Load(operator.Options{Folders: folders, Definition: definition.Options{Owners: trust.Owners}})
+	c.methods(set, err)
+	if !instance.IsUser() {
+		c.readable(c.read, daemonUser)
+	}
 }
 
 // files looks at the contents of some files.
@@ -82,7 +89,7 @@ func (c *checker) files(paths []string) {
 			configs = append(configs, path)
 		}
 	}
-	c.read = len(configs)
+	c.read = append(c.read, configs...)
 	c.add(config.CheckFiles(configs, conffile.Trust{}))
 	if len(methods) > 0 {
 		c.methods(operator.LoadFiles(methods, operator.Options{Definition: definition.Options{Owners: []uint32{}}}))
@@ -93,7 +100,7 @@ func (c *checker) files(paths []string) {
 func (c *checker) methods(set *operator.Set, err error) {
 	c.add(err)
 	if err == nil {
-		c.read += len(set.Files)
+		c.read = append(c.read, set.Files...)
 		c.findings = append(c.findings, set.Warnings...)
 		set.Close()
 	}
@@ -132,18 +139,43 @@ func isMethodsFile(path string) bool {
 	return false
 }
 
+// account is the user of the system's daemon, where there is one.
+type account struct{ uid, gid uint32 }
+
+func daemonAccount(name string) (account, bool) {
+	found, err := user.Lookup(name)
+	if err != nil {
+		return account{}, false
+	}
+	uid, uidErr := strconv.ParseUint(found.Uid, 10, 32)
+	gid, gidErr := strconv.ParseUint(found.Gid, 10, 32)
+	return account{uint32(uid), uint32(gid)}, uidErr == nil && gidErr == nil
+}
+
 // trustOf returns in whose files the daemon trusts, whoever asks for it.
 func trustOf(instance config.Instance) conffile.Trust {
 	if instance.IsUser() {
 		return conffile.Trusted()
 	}
 	owners := []uint32{0}
-	if daemon, err := user.Lookup("marianned"); err == nil {
-		if uid, err := strconv.ParseUint(daemon.Uid, 10, 32); err == nil {
-			owners = append(owners, uint32(uid))
-		}
+	if daemon, found := daemonAccount(daemonUser); found {
+		owners = append(owners, daemon.uid)
 	}
 	return conffile.Trust{Owners: owners}
+}
+
+// readable warns of files that the system's daemon may not read, though whoever
+// checks them may.
+func (c *checker) readable(files []string, name string) {
+	daemon, found := daemonAccount(name)
+	if !found {
+		return
+	}
+	for _, path := range files {
+		if err := conffile.Readable(path, daemon.uid, daemon.gid); err != nil {
+			c.findings.Warn(conffile.Position{File: path}, "the daemon's user, %s, may not read it: %v; let its group or others read it", name, err)
+		}
+	}
 }
 
 // printFindings writes a line for each.

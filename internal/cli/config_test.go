@@ -149,3 +149,18 @@ func TestTheSystemsDaemonTrustsRoot(t *testing.T) {
 	require.NotContains(t, trustOf(config.SystemInstance).Owners, uint32(12345))
 	require.Equal(t, conffile.Trusted(), trustOf(config.UserInstance))
 }
+
+func TestAFileThatTheDaemonMayNotReadIsAWarning(t *testing.T) {
+	if _, found := daemonAccount("nobody"); !found {
+		t.Skip("needs the user nobody, base-passwd")
+	}
+	path := filepath.Join(t.TempDir(), "a.toml")
+	require.NoError(t, os.WriteFile(path, nil, 0o600))
+	var check checker
+	check.readable([]string{path}, "nobody")
+	require.Len(t, check.findings, 1)
+	require.True(t, check.findings[0].Warning)
+	require.Contains(t, check.findings[0].String(), path+": warning: the daemon's user, nobody, may not read it: ")
+	check.readable([]string{path}, "no such user")
+	require.Len(t, check.findings, 1, "nobody knows who it is")
+}

@@ -126,6 +126,44 @@ func TestWithoutOwnersAnybodysFilesAreRead(t *testing.T) {
 	require.Equal(t, "text", string(text))
 }
 
+func TestWhoMayReadAFileIsForItsModeAndThoseOfTheFolders(t *testing.T) {
+	const stranger = 54321
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	require.NoError(t, err)
+	folder := filepath.Join(dir, "folder")
+	path := write(t, "", folder, "a.toml")
+	uid, gid := uint32(os.Geteuid()), uint32(os.Getegid())
+	if Readable(filepath.Dir(dir), stranger, stranger) != nil {
+		t.Skip("needs a folder for temporary files that everybody may enter")
+	}
+	require.NoError(t, os.Chmod(dir, 0o755))
+	for _, test := range []struct {
+		folder, file os.FileMode
+		uid, gid     uint32
+		names        string // what is to blame, "" for a file that may be read
+	}{
+		{0o755, 0o644, stranger, stranger, ""},
+		{0o755, 0o640, stranger, stranger, path},
+		{0o755, 0o640, stranger, gid, ""},
+		{0o755, 0o604, stranger, gid, path}, // the group's bits alone count
+		{0o755, 0o600, uid, stranger, ""},
+		{0o750, 0o644, stranger, stranger, folder},
+		{0o750, 0o644, stranger, gid, ""},
+		{0o711, 0o644, stranger, stranger, ""},
+		{0o700, 0o600, 0, 0, ""},
+	} {
+		require.NoError(t, os.Chmod(folder, test.folder))
+		require.NoError(t, os.Chmod(path, test.file))
+		err := Readable(path, test.uid, test.gid)
+		if test.names == "" {
+			require.NoError(t, err, "%+v", test)
+		} else {
+			require.ErrorContains(t, err, test.names+" has mode", "%+v", test)
+		}
+	}
+	require.Error(t, Readable(filepath.Join(dir, "missing"), stranger, stranger))
+}
+
 func TestAStickyFolderIsNoDanger(t *testing.T) {
 	path := write(t, "text", safeDir(t), "tmp", "own", "a.toml")
 	require.NoError(t, os.Chmod(filepath.Dir(filepath.Dir(path)), 0o777|os.ModeSticky))
