@@ -184,7 +184,7 @@ func TestNothingIsLeftOfManyCalls(t *testing.T) {
 	for range calls(t) {
 		require.Equal(t, `"{}"`, f.result(`{}`))
 	}
-	require.Equal(t, before, openFiles(t))
+	require.Subset(t, before, openFiles(t)) // what earlier tests left to the collector may be gone
 	require.NoError(t, noChildren())
 }
 

@@ -89,8 +89,8 @@ func TestNoAttackHurtsOthers(t *testing.T) {
 			r := a.measure(t, f)
 			t.Log(r)
 			failures := r.failures(f.bounds)
-			if *longForm && len(failures) == 0 {
-				writeRow(t, r)
+			if *longForm && (len(failures) == 0 || len(failures) == 1 && r.late(f.bounds)) {
+				writeRow(t, r) // which says so if the bystander waited too long
 			}
 			require.Empty(t, failures)
 		})

@@ -100,7 +100,7 @@ func (r result) failures(b bounds) (failures []string) {
 	}
 	if during := r.calls("attack"); during.Calls == 0 {
 		fail("the bystander did not call")
-	} else if during.P99 > b.latency && (!r.load.saturated() || during.P99 > rawFactor*r.raw) {
+	} else if r.late(b) {
 		fail("the bystander's p99 is %s, expected less than %s, or, where the machine is taken (%.0f %% of it is), than %d times the %s beside rawecho",
 			during.P99, b.latency, 100*r.load.share, rawFactor, r.raw)
 	}
@@ -114,6 +114,12 @@ func (r result) failures(b bounds) (failures []string) {
 		fail("the server has %.1f MiB of memory, and had %.1f at the start", float64(r.end.resident)/mib, float64(r.start.resident)/mib)
 	}
 	return failures
+}
+
+// late reports whether the bystander waited longer than it should.
+func (r result) late(b bounds) bool {
+	p99 := r.calls("attack").P99
+	return p99 > b.latency && (!r.load.saturated() || p99 > rawFactor*r.raw)
 }
 
 // reasons returns the reasons with their counts, in the order of their names.

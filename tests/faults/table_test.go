@@ -61,6 +61,10 @@ func (r result) row(now time.Time) string {
 	if r.load.saturated() && rawFactor*r.raw > issueBounds.latency {
 		limit = fmt.Sprintf("%s = %d × %s", millis(rawFactor*r.raw), rawFactor, millis(r.raw))
 	}
+	p99 := millis(during.P99)
+	if r.late(issueBounds) {
+		p99 = "**" + p99 + "**"
+	}
 	lost, _ := r.lost()
 	refused := reasons(r.refusals)
 	if refused == "" {
@@ -69,7 +73,7 @@ func (r result) row(now time.Time) string {
 	return fmt.Sprintf("| **%s**: %s | %s | %d, %d, %d | %d | %s, %s | %s, %s | %s | %s | %d | %s |\n",
 		r.attack.name, r.attack.what, now.UTC().Format(time.DateOnly),
 		r.start.resident/mib, r.end.peak/mib, r.end.resident/mib, r.seen.unread/mib,
-		millis(before.P50), millis(before.P99), millis(during.P50), millis(during.P99), limit,
+		millis(before.P50), millis(before.P99), millis(during.P50), p99, limit,
 		millis(r.health("attack").P99), lost, refused)
 }
 
