@@ -70,7 +70,7 @@ lint: ## gofmt, go vet, staticcheck
 
 # A module of its own, whose dependencies reach nobody: tests/bench/README.md.
 bench: ## measure against the reference and other servers; make bench ARGS=-help
-	cd tests/bench && CGO_ENABLED=0 $(GO) build -buildvcs=false -o ../../$(BIN)/bench .
+	cd tests/bench && $(GO) vet ./... && $(GO) test ./... && CGO_ENABLED=0 $(GO) build -buildvcs=false -o ../../$(BIN)/bench .
 	$(BIN)/bench $(ARGS)
 
 # go test fuzzes one target of one package at a time.

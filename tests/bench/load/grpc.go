@@ -20,7 +20,7 @@ type grpcSession struct {
 	grpcCalls
 
 	out    []byte // what is sent next
-	queued int    // calls that wait for a window
+	queue  []int  // slots of calls that wait for a window
 	begun  bool   // the preface is sent
 	stream uint32 // of the next call
 
@@ -69,14 +69,18 @@ func (g *grpcSession) send(n int, now int64) ([]byte, error) {
 		g.out = binary.BigEndian.AppendUint32(g.out, largestWindow)
 		g.out = appendWindowUpdate(g.out, largestWindow-defaultWindow)
 	}
-	if n > 0 {
-		if _, err := g.begin(n, now); err != nil {
-			return nil, err
-		}
-		g.queued += n
+	runs, err := g.begin(n, now)
+	if err != nil {
+		return nil, err
 	}
-	for g.queued > 0 {
-		slot := (g.next - g.queued + g.w.Slots) % g.w.Slots
+	for _, r := range runs {
+		for slot := r.first; r.n > 0; r.n-- {
+			g.queue = append(g.queue, slot)
+			slot = g.after(slot)
+		}
+	}
+	sent := 0
+	for _, slot := range g.queue {
 		size := len(g.script.calls.Run(slot, 1))
 		if size > g.connWindow || size > g.streamWindow {
 			break
@@ -84,8 +88,9 @@ func (g *grpcSession) send(n int, now int64) ([]byte, error) {
 		g.connWindow -= size
 		g.out = g.appendCall(g.out, slot, g.stream)
 		g.stream += 2
-		g.queued--
+		sent++
 	}
+	g.queue = append(g.queue[:0], g.queue[sent:]...)
 	out := g.out
 	g.out = g.out[:0]
 	return out, nil

@@ -26,11 +26,7 @@ func newHTTP(s *script, w *worker) *httpSession {
 func (h *httpSession) inFlight() int { return h.count }
 
 func (h *httpSession) send(n int, now int64) ([]byte, error) {
-	if n == 0 {
-		return nil, nil
-	}
-	first, err := h.begin(n, now)
-	return h.script.calls.Run(first, n), err
+	return h.take(h.script.calls, n, now)
 }
 
 func (h *httpSession) receive(in []byte, now int64) (replies int, err error) {
@@ -55,9 +51,7 @@ func (h *httpSession) receive(in []byte, now int64) (replies int, err error) {
 		}
 		replies++
 		h.inBody, h.matched = false, 0
-		if h.due++; h.due == h.w.Slots {
-			h.due = 0
-		}
+		h.due = h.after(h.due)
 	}
 	return replies, nil
 }

@@ -21,8 +21,6 @@ type lines struct {
 	rest    []byte // the beginning of a line that is not the expected one
 }
 
-type callTape interface{ Run(slot, n int) []byte }
-
 func newLines(s *script, w *worker) *lines {
 	if w.forms == nil {
 		w.forms = newForms(s)
@@ -33,11 +31,7 @@ func newLines(s *script, w *worker) *lines {
 func (l *lines) inFlight() int { return l.count }
 
 func (l *lines) send(n int, now int64) ([]byte, error) {
-	if n == 0 {
-		return nil, nil
-	}
-	first, err := l.begin(n, now)
-	return l.calls.Run(first, n), err
+	return l.take(l.calls, n, now)
 }
 
 func (l *lines) receive(in []byte, now int64) (replies int, err error) {
@@ -91,9 +85,7 @@ func (l *lines) done(slot int, now int64) error {
 		return err
 	}
 	for l.sentAt[l.due] == 0 && l.due != l.next {
-		if l.due++; l.due == l.w.Slots {
-			l.due = 0
-		}
+		l.due = l.after(l.due)
 	}
 	return nil
 }
