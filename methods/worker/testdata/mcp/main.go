@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 )
@@ -125,7 +126,7 @@ func (s *server) cancel(r request) {
 
 type toolCall struct {
 	Name      string
-	Arguments struct{ City string }
+	Arguments struct{ City, Path string }
 	Meta      struct {
 		ProgressToken json.RawMessage `json:"progressToken"`
 	} `json:"_meta"`
@@ -160,9 +161,30 @@ func (s *server) tool(r request) {
 		s.answer(r.ID, map[string]any{"content": text(fmt.Sprint(os.Getpid()))})
 	case "slow":
 		s.slow(r)
+	case "read_text_file":
+		s.read(r, p.Arguments.Path)
 	default:
 		s.refuse(r.ID, -32602, "Unknown tool: "+p.Name)
 	}
+}
+
+// read answers the text of a file below the folder that is the first argument.
+func (s *server) read(r request, path string) {
+	folder, err := os.OpenRoot(os.Args[1])
+	if err != nil {
+		fail("%v", err)
+	}
+	defer folder.Close()
+	below, err := filepath.Rel(os.Args[1], path)
+	var content []byte
+	if err == nil {
+		content, err = folder.ReadFile(below)
+	}
+	if err != nil {
+		s.answer(r.ID, map[string]any{"content": text(err.Error()), "isError": true})
+		return
+	}
+	s.answer(r.ID, map[string]any{"content": text(string(content))})
 }
 
 // slow waits to be cancelled, and then says nothing of it, as the specification
