@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"fmt"
 	"go/ast"
 	"go/parser"
@@ -237,9 +238,11 @@ func TestTheManPagesHaveTheExitCodes(t *testing.T) {
 	}
 }
 
+func noReload(context.Context) (methods.Reloaded, error) { return methods.Reloaded{}, nil }
+
 func TestTheManPageOfTheProtocolHasTheMethods(t *testing.T) {
 	registry := new(rpc.Methods)
-	require.NoError(t, methods.Register(registry, methods.Daemon{Stop: func(bool) {}}))
+	require.NoError(t, methods.Register(registry, methods.Daemon{Stop: func(bool) {}, Reload: noReload}))
 	want := []string{"rpc.cancel"} // the server's own
 	for _, method := range registry.List() {
 		want = append(want, method.Name)
