@@ -69,6 +69,9 @@ func (l *lifecycle) load(cfg Config) (*offer, error) {
 // report says what was loaded, and what of it is doubtful.
 func (o *offer) report(log *logrus.Logger) {
 	reportSettings(log, o.cfg.Settings, o.changes)
+	if few := tooFewFiles(o.cfg.Limits); few != "" {
+		log.Warn(few)
+	}
 	for _, w := range o.set.Warnings {
 		log.WithField("at", w.Position.String()).Warn(w.Message)
 	}
