@@ -68,11 +68,7 @@ func (c *checker) all(instance config.Instance) {
 		c.read = append(c.read, settings.Files...)
 		c.findings = append(c.findings, settings.Warnings...)
 	}
-	folders := definition.SystemFolders
-	if instance.IsUser() {
-		folders = definition.UserFolders()
-	}
-	set, err := operator.Load(operator.Options{Folders: folders, Definition: definition.Options{Owners: trust.Owners}})
+	set, err := operator.Load(operator.Options{Folders: methodFolders(instance), Definition: definition.Options{Owners: trust.Owners}})
 	c.methods(set, err)
 	if !instance.IsUser() {
 		c.readable(c.read, daemonUser)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/marianned/marianned/internal/conffile"
 	"github.com/marianned/marianned/internal/config"
+	"github.com/marianned/marianned/methods/definition"
 )
 
 func newConfigCommand() *cobra.Command {
@@ -85,6 +86,14 @@ func instanceFlags(cmd *cobra.Command) func() (config.Instance, error) {
 		}
 		return config.OwnInstance, nil
 	}
+}
+
+// methodFolders returns where a daemon finds the files of its methods.
+func methodFolders(instance config.Instance) []string {
+	if instance.IsUser() {
+		return definition.UserFolders()
+	}
+	return definition.SystemFolders
 }
 
 // formatSettings prints what marianned.toml could say. Origins are comments.

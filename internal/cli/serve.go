@@ -70,7 +70,7 @@ func loadConfig(opts config.Options, methods []string) (daemon.Config, error) {
 	}
 	cfg := daemon.ConfigOf(settings)
 	if cfg.MethodFolders = methods; methods == nil {
-		cfg.MethodFolders = definition.DefaultFolders()
+		cfg.MethodFolders = methodFolders(opts.Instance)
 	}
 	cfg.Version = version.Get().Version
 	cfg.Reread = func() (daemon.Config, error) { return loadConfig(opts, methods) }

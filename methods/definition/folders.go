@@ -13,16 +13,6 @@ var SystemFolders = []string{
 	"/usr/lib/marianned/methods.d",
 }
 
-// DefaultFolders returns UserFolders for a user's own daemon, which is told by
-// the XDG_RUNTIME_DIR that its session gives it, and SystemFolders for root and
-// for a service of the system.
-func DefaultFolders() []string {
-	if os.Geteuid() != 0 && filepath.IsAbs(os.Getenv("XDG_RUNTIME_DIR")) {
-		return UserFolders()
-	}
-	return SystemFolders
-}
-
 // UserFolders returns the folder of a user's own daemon, below $XDG_CONFIG_HOME
 // (XDG Base Directory Specification), or nil where that is unknown.
 func UserFolders() []string {
