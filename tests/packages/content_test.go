@@ -142,6 +142,8 @@ var installedAs = map[string]string{
 	"units/system":     "/usr/lib/systemd/system",
 	"units/user":       "/usr/lib/systemd/user",
 	"units/sysusers.d": "/usr/lib/sysusers.d",
+
+	"examples/methods.d": "/usr/share/doc/marianned/examples/methods.d",
 }
 
 func TestThePackagesHaveEveryUnitAndManPage(t *testing.T) {
@@ -248,11 +250,26 @@ func TestLintianHasNothingToSay(t *testing.T) {
 
 func TestRpmlintHasNothingToSay(t *testing.T) {
 	need(t, "rpmlint", "rpmlint")
+	need(t, "cpio", "cpio")
 	command := exec.Command("rpmlint", "--config", checkout+"/packaging/rpm/rpmlint.toml",
 		rpmOf(all(t), current, "amd64"), rpmOf(all(t), current, "arm64"))
+	command.Env = append(os.Environ(), "PATH="+relativeCpio(t)+":"+os.Getenv("PATH"))
 	out, err := command.CombinedOutput()
 	require.NoError(t, err, "%s", out)
 	require.Contains(t, string(out), " 0 errors, 0 warnings,")
+}
+
+// relativeCpio returns a folder with a cpio for rpmlint, which unpacks a package
+// in a folder of its own: the names in it are absolute, as rpm has them too, and
+// cpio would write to the root of this machine, and leave that folder empty.
+func relativeCpio(t *testing.T) string {
+	t.Helper()
+	real, err := exec.LookPath("cpio")
+	require.NoError(t, err)
+	folder := t.TempDir()
+	script := "#!/bin/sh\nexec " + real + " --no-absolute-filenames \"$@\"\n"
+	require.NoError(t, os.WriteFile(filepath.Join(folder, "cpio"), []byte(script), 0o755))
+	return folder
 }
 
 // A unit is verified where it is installed, and in silence: an unknown key is no
