@@ -22,8 +22,10 @@ import (
 )
 
 const (
-	root       = "../.."
-	socketName = "/tmp/try/rpc.sock" // in the text; the tests use another
+	root = "../.."
+	// These are in the text; the tests use others.
+	socketName    = "/tmp/try/rpc.sock"
+	methodsFolder = "/etc/marianned/methods.d"
 )
 
 // TestMain makes this program a stand-in for socat, where it is called by that
@@ -84,7 +86,9 @@ func serve(t *testing.T) (folder, socket string) {
 	require.NoError(t, err, "%s", out)
 
 	socket = filepath.Join(folder, "rpc.sock")
-	daemon := exec.Command(binary, "serve", "--config", os.DevNull, "--socket", socket)
+	methods := filepath.Join(folder, filepath.Base(methodsFolder))
+	require.NoError(t, os.Mkdir(methods, 0o755))
+	daemon := exec.Command(binary, "serve", "--config", os.DevNull, "--socket", socket, "--methods", methods)
 	daemon.Stderr = new(strings.Builder)
 	require.NoError(t, daemon.Start())
 	t.Cleanup(func() {
@@ -123,6 +127,11 @@ func TestEveryCommandOfTheReadmeGivesTheOutputBelowIt(t *testing.T) {
 	list := examples(readme(t))
 	require.Greater(t, len(list), 10)
 	folder, socket := serve(t)
+	// The daemon is running when the operator writes the file.
+	for name, text := range methodFiles(t) {
+		require.NoError(t, os.WriteFile(filepath.Join(folder, filepath.Base(methodsFolder), name), []byte(text), 0o644))
+	}
+	elsewhere := strings.NewReplacer(socketName, socket, methodsFolder, filepath.Join(folder, filepath.Base(methodsFolder)))
 	if _, err := exec.LookPath("socat"); err != nil {
 		require.NoError(t, os.Symlink(executable(t), filepath.Join(folder, "socat")))
 	}
@@ -131,12 +140,23 @@ func TestEveryCommandOfTheReadmeGivesTheOutputBelowIt(t *testing.T) {
 			require.Contains(t, e.command, "MARIANNED_SOCKET="+socketName)
 			continue
 		}
-		command := exec.Command("sh", "-c", strings.ReplaceAll(e.command, socketName, socket))
+		command := exec.Command("sh", "-c", elsewhere.Replace(e.command))
 		command.Env = append(os.Environ(), "PATH="+folder+":"+os.Getenv("PATH"), "MARIANNED_SOCKET="+socket, "NO_COLOR=1")
 		out, err := command.CombinedOutput()
 		require.NoError(t, err, "%s\n%s", e.command, out)
 		require.Equal(t, e.output, string(out), e.command)
 	}
+}
+
+// methodFiles are those of the text.
+func methodFiles(t *testing.T) map[string]string {
+	t.Helper()
+	files := map[string]string{}
+	for _, block := range regexp.MustCompile("(?ms)^```toml\n(# "+methodsFolder+"/([^\n]+)\n.*?)^```$").FindAllStringSubmatch(readme(t), -1) {
+		files[block[2]] = block[1]
+	}
+	require.NotEmpty(t, files)
+	return files
 }
 
 func executable(t *testing.T) string {
@@ -183,6 +203,7 @@ func TestTheMakeTargetsOfTheReadmeExist(t *testing.T) {
 
 func TestTheFilesThatTheReadmeNamesExist(t *testing.T) {
 	for _, link := range regexp.MustCompile(`\]\(([^):]+)\)`).FindAllStringSubmatch(readme(t), -1) {
-		require.FileExists(t, filepath.Join(root, link[1]))
+		_, err := os.Stat(filepath.Join(root, link[1]))
+		require.NoError(t, err)
 	}
 }
