@@ -58,7 +58,7 @@ func needsRoot(t *testing.T) {
 
 // folder returns a folder of the test's that may be a socket's parent: none of
 // t.TempDir's own may be too long for a path of 107 bytes.
-func folder(t *testing.T) string {
+func folder(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("/tmp", "d")
 	require.NoError(t, err)
@@ -69,7 +69,7 @@ func folder(t *testing.T) string {
 
 // process is a program that the test started and ends.
 type process struct {
-	t      *testing.T
+	t      testing.TB
 	cmd    *exec.Cmd
 	ended  chan struct{}
 	mu     sync.Mutex
@@ -90,7 +90,7 @@ func (p *process) said() string {
 }
 
 // command returns a program that is not started yet.
-func command(t *testing.T, name string, args ...string) *process {
+func command(t testing.TB, name string, args ...string) *process {
 	p := &process{t: t, cmd: exec.Command(filepath.Join(binaries, name), args...), ended: make(chan struct{})}
 	p.cmd.Dir = "/"
 	p.cmd.Env = []string{"PATH=/usr/bin:/bin", "HOME=/nonexistent"}
@@ -151,7 +151,7 @@ func (p *process) refused(code int, parts ...string) {
 
 // serve starts marianned on path, whatever the configuration of this machine, and
 // waits until it answers.
-func serve(t *testing.T, path string, flags ...string) *process {
+func serve(t testing.TB, path string, flags ...string) *process {
 	t.Helper()
 	p := command(t, "marianned", append([]string{"serve", "--config", os.DevNull, "--socket", path}, flags...)...).start()
 	p.answers(path)

@@ -10,14 +10,14 @@ import (
 )
 
 // methodsFolder returns a folder of methods that hold for everybody.
-func methodsFolder(t *testing.T, text string) string {
+func methodsFolder(t testing.TB, text string) string {
 	t.Helper()
 	dir := folder(t)
 	writeMethods(t, dir, text)
 	return dir
 }
 
-func writeMethods(t *testing.T, dir, text string) {
+func writeMethods(t testing.TB, dir, text string) {
 	t.Helper()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "m.toml"), []byte(text), 0o644))
 }

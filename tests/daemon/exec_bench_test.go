@@ -1,8 +1,9 @@
-package operator
+package daemon
 
 import (
 	"context"
 	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"syscall"
@@ -19,7 +20,8 @@ import (
 // the machine does slows both. "ratio" is that of the times, 1 for no overhead;
 // "p50-ratio" that of the medians.
 func BenchmarkTrue(b *testing.B) {
-	s := serve(b, "[methods.true]\nallow = [\"everyone\"]\nexec = [\"/bin/true\"]\n")
+	path := filepath.Join(folder(b), "s")
+	serve(b, path, "--methods", methodsFolder(b, "[methods.true]\nallow = [\"everyone\"]\nexec = [\"/bin/true\"]\n"))
 	for _, callers := range []struct {
 		name string
 		n    int
@@ -27,7 +29,7 @@ func BenchmarkTrue(b *testing.B) {
 		b.Run(callers.name, func(b *testing.B) {
 			clients := make([]*rpc.Client, callers.n)
 			for i := range clients {
-				client, err := rpc.Dial(context.Background(), s.path)
+				client, err := rpc.Dial(context.Background(), path)
 				require.NoError(b, err)
 				defer client.Close()
 				clients[i] = client
