@@ -128,7 +128,10 @@ func TestWithoutOwnersAnybodysFilesAreRead(t *testing.T) {
 
 func TestWhoMayReadAFileIsForItsModeAndThoseOfTheFolders(t *testing.T) {
 	const stranger = 54321
-	dir, err := filepath.EvalSymlinks(t.TempDir())
+	dir, err := os.MkdirTemp("", "readable") // that of t.TempDir is in one for us alone
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
+	dir, err = filepath.EvalSymlinks(dir)
 	require.NoError(t, err)
 	folder := filepath.Join(dir, "folder")
 	path := write(t, "", folder, "a.toml")

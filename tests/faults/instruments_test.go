@@ -116,7 +116,15 @@ func TestTheBoundOfTheServiceIsThatOfTheUnit(t *testing.T) {
 
 func TestBurnersUseTheProcessorsThatTheyAreTold(t *testing.T) {
 	needsRoot(t)
-	p := command(t, attackerUID, "attacker", "-cores", "0.5", "-for", "1s", "", "burn").start()
-	p.wait()
-	require.InDelta(t, 0.5, p.cores(), 0.25) // less where others want them, too
+	used := 0.0
+	for range 10 { // it uses less where others want them, too
+		p := command(t, attackerUID, "attacker", "-cores", "0.5", "-for", "1s", "", "burn").start()
+		p.wait()
+		used = p.cores()
+		require.Less(t, used, 0.75)
+		if used > 0.25 {
+			return
+		}
+	}
+	require.Greater(t, used, 0.25)
 }
