@@ -1,24 +1,17 @@
 package policy
 
 import (
-	"os"
-	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/marianned/marianned/methods/definition"
 	"github.com/marianned/marianned/rpc"
 )
 
-// rules reads the rules of a method from its file.
+// rules reads the rules of a method, which have no mistake.
 func rules(t *testing.T, text string) *Policy {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "m.toml")
-	require.NoError(t, os.WriteFile(path, []byte("[methods.m]\nexec = [\"/bin/true\"]\n"+text), 0o600))
-	defs, findings := definition.ReadFiles([]string{path}, definition.Options{})
-	require.NoError(t, findings.Err())
-	p := New(defs.Methods[0].Rules, defs.Methods[0].Place, System{}, &findings)
+	p, findings := read(t, text)
 	require.NoError(t, findings.Err())
 	return p
 }
