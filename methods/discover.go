@@ -18,6 +18,8 @@ type document struct {
 	OpenRPC string           `json:"openrpc"`
 	Info    info             `json:"info"`
 	Methods []methodDocument `json:"methods"`
+	// Components is nil where no schema refers to another.
+	Components *components `json:"components,omitempty"`
 }
 
 type info struct {
@@ -65,7 +67,7 @@ func (d *Daemon) document(peer *rpc.Peer) document {
 		if m != cancel && !d.visible(peer, m) {
 			continue
 		}
-		doc.Methods = append(doc.Methods, describe(m))
+		doc.Methods = append(doc.Methods, doc.describe(m))
 	}
 	return doc
 }
@@ -80,13 +82,13 @@ func (d *Daemon) visible(peer *rpc.Peer, m *rpc.Method) bool {
 	return true
 }
 
-func describe(m *rpc.Method) methodDocument {
+func (d *document) describe(m *rpc.Method) methodDocument {
 	return methodDocument{
 		Name:           m.Name,
 		Summary:        m.Summary,
 		ParamStructure: paramStructure(m),
-		Params:         describeParams(m),
-		Result:         contentDescriptor{Name: "result", Schema: schemaOrAny(m.ResultSchema)},
+		Params:         describeParams(m, d.refer(m.Name+".params", schemaOrAny(m.ParamsSchema))),
+		Result:         contentDescriptor{Name: "result", Schema: d.refer(m.Name+".result", schemaOrAny(m.ResultSchema))},
 		Stream:         m.Stream != nil,
 	}
 }
@@ -101,13 +103,13 @@ func paramStructure(m *rpc.Method) string {
 // describeParams returns the properties of the params: in the order in which an
 // array is matched to them, where the method takes one, else the required ones
 // first.
-func describeParams(m *rpc.Method) []contentDescriptor {
+func describeParams(m *rpc.Method, text rpc.RawMessage) []contentDescriptor {
 	var schema struct {
 		Properties map[string]rpc.RawMessage `json:"properties"`
 		Required   []string                  `json:"required"`
 	}
 	// A schema that is not an object, or not there, names no params.
-	_ = json.Unmarshal(schemaOrAny(m.ParamsSchema), &schema)
+	_ = json.Unmarshal(text, &schema)
 	params := []contentDescriptor{} // the specification wants an array
 	for name, property := range schema.Properties {
 		var annotations struct {

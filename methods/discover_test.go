@@ -61,7 +61,7 @@ func TestAMethodIsDescribedByItsSchemas(t *testing.T) {
 		"a schema that says nothing":               {&rpc.Method{Handler: handler, ParamsSchema: rpc.RawMessage(`true`)}, nil, "by-name"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := describe(test.method)
+			got := new(document).describe(test.method)
 			var params []string
 			for _, p := range got.Params {
 				if p.Required {
@@ -76,8 +76,8 @@ func TestAMethodIsDescribedByItsSchemas(t *testing.T) {
 			require.False(t, got.Stream)
 		})
 	}
-	require.Equal(t, "where", describe(&rpc.Method{Handler: handler, ParamsSchema: schema}).Params[0].Description)
-	require.True(t, describe(&rpc.Method{Stream: stream}).Stream)
+	require.Equal(t, "where", new(document).describe(&rpc.Method{Handler: handler, ParamsSchema: schema}).Params[0].Description)
+	require.True(t, new(document).describe(&rpc.Method{Stream: stream}).Stream)
 }
 
 func BenchmarkDiscover(b *testing.B) {
