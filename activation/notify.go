@@ -141,6 +141,17 @@ func (n *Notifier) Stopping(status string) error {
 	return n.send(withStatus("STOPPING=1", status))
 }
 
+// Watchdog says that the service is alive. The service manager wants to hear that
+// within each WatchdogInterval, better twice.
+func (n *Notifier) Watchdog() error { return n.send("WATCHDOG=1") }
+
+// ExtendTimeout asks the service manager to wait longer than it meant to for what
+// is under way, a start, a reload or a stop: by so much from now on, in whole
+// microseconds. It wants to hear it again before that has passed.
+func (n *Notifier) ExtendTimeout(by time.Duration) error {
+	return n.send(fmt.Sprintf("EXTEND_TIMEOUT_USEC=%d", by.Microseconds()))
+}
+
 // Status sets the text that systemctl status shows; "" clears it. It is made
 // one line, valid UTF-8, and at most MaxStatusBytes long.
 func (n *Notifier) Status(status string) error {

@@ -62,6 +62,8 @@ func TestEachStateIsOneDatagram(t *testing.T) {
 				{func() error { return n.Stopping("draining 3") }, "STOPPING=1\nSTATUS=draining 3"},
 				{func() error { return n.Status("500 connections") }, "STATUS=500 connections"},
 				{func() error { return n.Status("") }, "STATUS="},
+				{n.Watchdog, "WATCHDOG=1"},
+				{func() error { return n.ExtendTimeout(10 * time.Second) }, "EXTEND_TIMEOUT_USEC=10000000"},
 				{func() error { return n.Failed(syscall.EADDRINUSE, "already running") }, "ERRNO=98\nSTATUS=already running"},
 				{func() error { return n.Failed(0, "bad configuration") }, "STATUS=bad configuration"},
 			} {
@@ -99,6 +101,8 @@ func TestWithoutAServiceManagerNothingIsSaid(t *testing.T) {
 			require.NoError(t, n.Ready("x"))
 			require.NoError(t, n.Stopping("x"))
 			require.NoError(t, n.Status("x"))
+			require.NoError(t, n.Watchdog())
+			require.NoError(t, n.ExtendTimeout(time.Second))
 			require.NoError(t, n.Failed(syscall.EIO, "x"))
 			require.Zero(t, n.WatchdogInterval())
 			require.NoError(t, n.Close())

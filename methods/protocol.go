@@ -11,7 +11,7 @@ var noParams = rpc.RawMessage(`{"type":"object","properties":{},"additionalPrope
 
 func ping() *rpc.Method {
 	return &rpc.Method{
-		Name:         pingName,
+		Name:         Ping,
 		Summary:      `Answers "pong": the connection works`,
 		ParamsSchema: noParams,
 		ResultSchema: rpc.RawMessage(`{"const":"pong"}`),

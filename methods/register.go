@@ -44,9 +44,9 @@ type Daemon struct {
 	registry *rpc.Methods
 }
 
-// Names of the built-in methods.
+// Names of the built-in methods. Ping needs no slot.
 const (
-	pingName     = "rpc.ping"
+	Ping         = "rpc.ping"
 	echoName     = "rpc.echo"
 	discoverName = "rpc.discover"
 	cancelName   = "rpc.cancel" // rpc.Server's own

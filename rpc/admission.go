@@ -66,6 +66,7 @@ type guest struct {
 	peer    *Peer
 	account *account
 	extra   bool // has a place beyond MaxConnections
+	probe   bool // has no place: it is the server's own
 	ready   func(*Error)
 	element *list.Element
 }

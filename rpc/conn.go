@@ -281,7 +281,7 @@ func (c *conn) fill(rd *reader) error {
 
 // count adds the reader's calls to those of the server.
 func (c *conn) count(rd *reader) {
-	if rd.sequence != rd.counted {
+	if rd.sequence != rd.counted && !c.guest.probe {
 		c.srv.requests.Add(rd.sequence - rd.counted)
 		rd.counted = rd.sequence
 	}

@@ -330,6 +330,9 @@ func (s *Server) emitConn(kind EventKind, peer *Peer) {
 
 // connLeft is called once a connection is closed and its calls have ended.
 func (s *Server) connLeft(c *conn) {
+	if c.guest.probe {
+		return
+	}
 	s.mu.Lock()
 	delete(s.conns, c)
 	s.idleSince = time.Now()

@@ -26,7 +26,13 @@ type notifier interface {
 	Reloading() error
 	Status(status string) error
 	Stopping(status string) error
+	Watchdog() error
+	ExtendTimeout(by time.Duration) error
 }
+
+// extension is how much time more a drain that makes progress asks for, however
+// long the service manager meant to wait (TimeoutStopSec=).
+const extension = 10 * time.Second
 
 // lifecycle is a daemon from its first accept to its last reply. Only the
 // goroutine of run uses its fields, but for stop, the server, and what that asks.
@@ -49,6 +55,9 @@ type lifecycle struct {
 	// From daemon.shutdown, each of capacity 1: a second request of its kind
 	// says nothing new.
 	stopSoon, stopNow chan struct{}
+
+	watchdogInterval time.Duration // in which the service manager wants to hear; 0 if it does not
+	watchdog         *watchdog
 
 	served chan error // one value from each accept loop
 	status string     // last one sent
@@ -78,7 +87,9 @@ func (l *lifecycle) run(ctx context.Context) error {
 	tell(l.log, l.notify.Ready(l.status))
 	l.log.WithFields(l.about).Info("serving")
 
+	l.watchdog = l.newWatchdog()
 	ended, err := l.serve(ctx)
+	l.endWatchdog()
 	for range len(l.listeners) - ended {
 		<-l.served // the server is closed: its accept loops are about to end
 	}
@@ -130,6 +141,10 @@ func (l *lifecycle) serve(ctx context.Context) (ended int, err error) {
 		case got := <-l.reloads.loaded:
 			l.endReload(got)
 			idle = l.idleTimer()
+		case <-l.watchdog.due:
+			l.ask()
+		case err := <-l.watchdog.answers:
+			l.heard(err)
 		case <-status.C:
 			l.report(l.describe())
 			memory.look()
@@ -160,7 +175,8 @@ func (l *lifecycle) idleLeft() time.Duration {
 // drain ends the server. Whatever happens meanwhile, it is nearly over at the
 // end of the timeout.
 func (l *lifecycle) drain(status <-chan time.Time, timeout time.Duration) {
-	l.status = l.describeDrain()
+	left := l.draining()
+	l.status = describeDrain(left)
 	tell(l.log, l.notify.Stopping(l.status))
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
@@ -186,8 +202,17 @@ func (l *lifecycle) drain(status <-chan time.Time, timeout time.Duration) {
 			refuseReload(request)
 		case got := <-l.reloads.loaded:
 			l.dropReload(got)
+		case <-l.watchdog.due:
+			l.ask()
+		case err := <-l.watchdog.answers:
+			l.heard(err)
 		case <-status:
-			l.report(l.describeDrain())
+			before := left
+			left = l.draining()
+			l.report(describeDrain(left))
+			if left < before {
+				tell(l.log, l.notify.ExtendTimeout(extension))
+			}
 		}
 	}
 }
@@ -213,7 +238,10 @@ func (l *lifecycle) describe() string {
 	return fmt.Sprintf("connections %d, in flight %d, total %d", s.Connections, s.Running+s.Queued+s.Streams, s.TotalRequests) + l.reloads.describe()
 }
 
-func (l *lifecycle) describeDrain() string {
+func describeDrain(left int) string { return fmt.Sprintf("draining %d", left) }
+
+// draining returns how many calls a drain still waits for.
+func (l *lifecycle) draining() int {
 	s := l.server.Stats()
-	return fmt.Sprintf("draining %d", s.Running+s.Queued)
+	return s.Running + s.Queued
 }

@@ -100,6 +100,9 @@ func (m *manager) Ready(status string) error    { return m.add("READY " + status
 func (m *manager) Reloading() error             { return m.add("RELOADING") }
 func (m *manager) Status(status string) error   { return m.add("STATUS " + status) }
 func (m *manager) Stopping(status string) error { return m.add("STOPPING " + status) }
+func (m *manager) Watchdog() error              { return m.add("WATCHDOG") }
+
+func (m *manager) ExtendTimeout(by time.Duration) error { return m.add("EXTEND " + by.String()) }
 
 // take returns what was told since the last take.
 func (m *manager) take() []string {
@@ -126,6 +129,12 @@ type fixture struct {
 
 func start(t *testing.T, cfg Config, own ...*rpc.Method) *fixture {
 	t.Helper()
+	return startAdjusted(t, cfg, func(*lifecycle) {}, own...)
+}
+
+// startAdjusted is start with a change that no Config makes.
+func startAdjusted(t *testing.T, cfg Config, adjust func(*lifecycle), own ...*rpc.Method) *fixture {
+	t.Helper()
 	f := &fixture{
 		t: t, manager: new(manager), listener: newMemory(), admin: newMemory(), log: new(logBuffer),
 		terminate: make(chan os.Signal, 2), hangup: make(chan os.Signal, 1), ended: make(chan error, 1),
@@ -149,6 +158,7 @@ func start(t *testing.T, cfg Config, own ...*rpc.Method) *fixture {
 	l.listeners = []net.Listener{f.admin, f.listener} // as the sockets
 	l.notify, l.terminate, l.hangup = f.manager, f.terminate, f.hangup
 	f.l = l
+	adjust(l)
 	ctx, cancel := context.WithCancel(t.Context())
 	f.cancel = cancel
 	t.Cleanup(cancel)

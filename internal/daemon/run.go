@@ -80,6 +80,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		return err
 	}
 	l.notify, l.terminate, l.hangup = notifier, terminate, hangup
+	l.watchdogInterval = notifier.WatchdogInterval()
 	return l.run(ctx)
 }
 

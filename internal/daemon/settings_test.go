@@ -97,6 +97,7 @@ func TestAReloadSaysWhatHasChanged(t *testing.T) {
 func TestAReloadOfABadFileChangesNothing(t *testing.T) {
 	cfg, write := configured(t, "max_batch = 5\n")
 	f := start(t, cfg)
+	f.manager.until(t, "READY")
 	c := f.dial(f.listener)
 	before := string(c.call("daemon.config", "").Result)
 	write("max_batch = 6\nlog_level = \"loud\"\n")

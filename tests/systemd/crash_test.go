@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/marianned/marianned/tests/box"
 )
 
 // atOnce is within what a client notices the end of a process that was killed:
@@ -47,4 +49,23 @@ func TestAfterACrashInsideAHandlerTheNextIsServed(t *testing.T) {
 		journal.Await(t, "Failed with result 'exit-code'")
 		require.NotEqual(t, before.PID, dial(t, b).health().PID)
 	}
+}
+
+// A stopped process answers nothing, the service manager included.
+func TestADaemonThatHangsIsEndedByTheWatchdogAndComesBack(t *testing.T) {
+	b := installed(t)
+	b.DropIn(t, serviceUnit, "[Service]\nWatchdogSec=2s\n")
+	journal := b.Follow(t, serviceUnit)
+	c := dial(t, b)
+	first := c.health()
+	box.Await(t, "the daemon has said that it is alive", func() bool {
+		return b.Show(t, serviceUnit, "WatchdogTimestampMonotonic")["WatchdogTimestampMonotonic"] != "0"
+	})
+	b.Systemctl(t, "kill", "--kill-who=main", "--signal=STOP", serviceUnit)
+	c.ends()
+	journal.Await(t, "Watchdog timeout")
+	second := dial(t, b).health()
+	require.NotEqual(t, first.PID, second.PID)
+	require.Equal(t, "1", b.Show(t, serviceUnit, "NRestarts")["NRestarts"])
+	require.Equal(t, "running", b.Show(t, socketUnit, "SubState")["SubState"])
 }
