@@ -299,7 +299,12 @@ func (a *admission) nextGuestLocked() *guest {
 	if front == nil || a.serving-a.overfull >= a.limits.Load().MaxConnections {
 		return nil
 	}
-	g := a.room.Remove(front).(*guest)
+	return a.seatLocked(front)
+}
+
+// seatLocked gives a guest in the room a place.
+func (a *admission) seatLocked(element *list.Element) *guest {
+	g := a.room.Remove(element).(*guest)
 	g.element = nil
 	a.serving++
 	a.connections++
@@ -314,6 +319,17 @@ func (a *admission) emptyRoom() (guests []*guest) {
 		g := front.Value.(*guest)
 		a.departLocked(g)
 		guests = append(guests, g)
+	}
+	return guests
+}
+
+// admitRoom gives every guest in the room a place, whatever the bound: they will
+// not be served.
+func (a *admission) admitRoom() (guests []*guest) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for front := a.room.Front(); front != nil; front = a.room.Front() {
+		guests = append(guests, a.seatLocked(front))
 	}
 	return guests
 }

@@ -77,6 +77,10 @@ type conn struct {
 	cause    error     // why it was aborted
 	closed   bool
 	left     bool // the place at the server is given back
+	// parked is set when the reading has ended for another server to go on, with
+	// rest first.
+	parked bool
+	rest   []byte
 }
 
 // reader is the state of reading. It belongs to who has the reader's role.
@@ -131,6 +135,21 @@ func newConn(srv *Server, nc net.Conn, g *guest, number uint64) *conn {
 	return c
 }
 
+// resume has the reader begin with input that another server has read.
+func (c *conn) resume(input []byte) {
+	if len(input) == 0 {
+		return
+	}
+	rd := c.rd
+	rd.frames.max = c.limits().MaxMessageBytes
+	buf := newBuffer(len(input))
+	if size := len(buf.b); size > smallestBuffer+bufferSlack {
+		c.charge(size)
+		buf.bill(c, grant{bytes: size})
+	}
+	rd.frames.resume(buf, input)
+}
+
 func (c *conn) limits() *Limits { return c.srv.adm.limits.Load() }
 
 func (c *conn) log() *logrus.Entry {
@@ -158,6 +177,9 @@ func (c *conn) run() {
 		}
 		if err := c.step(rd); err == errTakenOver {
 			c.letGo(rd)
+			return
+		} else if err == errHandover {
+			c.park(rd)
 			return
 		} else if err != nil {
 			c.endReading(rd, err)
@@ -194,6 +216,9 @@ func (c *conn) step(rd *reader) error {
 			defer b.release()
 		}
 		return c.handle(rd, &env, b)
+	}
+	if c.mustPark() {
+		return errHandover
 	}
 	frame, err := c.nextFrame(rd)
 	if err != nil {
@@ -263,6 +288,9 @@ func (c *conn) fill(rd *reader) error {
 		if err := c.armRead(rd, passed); err != nil {
 			return err
 		}
+		if c.mustPark() { // after the deadline was set, which must not undo that of wake
+			return errHandover
+		}
 		if c.finishing.Load() && c.raw == nil {
 			return io.EOF
 		}
@@ -301,7 +329,7 @@ func (c *conn) makeSpace(rd *reader) error {
 	g, wait := c.srv.adm.reserve(c, size)
 	if wait != nil {
 		var err error
-		if g, err = c.awaitBytes(rd, wait); err != nil {
+		if g, err = c.awaitBytes(wait); err != nil {
 			return err
 		}
 		if g.fromReserve {
@@ -313,9 +341,8 @@ func (c *conn) makeSpace(rd *reader) error {
 	return nil
 }
 
-// awaitBytes waits for a reservation. The frame's clock stands still meanwhile.
-func (c *conn) awaitBytes(rd *reader, wait *reservation) (grant, error) {
-	began := time.Now()
+// awaitBytes waits for a reservation.
+func (c *conn) awaitBytes(wait *reservation) (grant, error) {
 	timeout := time.NewTimer(c.limits().QueueTimeout)
 	defer timeout.Stop()
 	poll := time.NewTicker(hangupPoll)
@@ -327,10 +354,11 @@ func (c *conn) awaitBytes(rd *reader, wait *reservation) (grant, error) {
 			if !ok {
 				return g, errDraining
 			}
-			rd.frames.delayed(time.Since(began))
 			return g, nil
 		case <-timeout.C:
 			err = errNoMemory
+		case <-c.srv.handover:
+			err = errHandover
 		case <-c.closing:
 			err = net.ErrClosed
 		case <-poll.C:
@@ -379,8 +407,12 @@ func (c *conn) giveBack(g grant) {
 func (c *conn) armRead(rd *reader, passed bool) error {
 	limits := c.limits()
 	if rd.frames.partial() {
+		now := time.Now()
+		if !passed {
+			rd.frames.readAgain(now)
+		}
 		want := rd.frames.started.Add(limits.FrameTimeout)
-		if !want.After(time.Now()) {
+		if !want.After(now) {
 			return errFrameTimeout
 		}
 		// The one that has passed may be that of the idle connection.
@@ -458,13 +490,17 @@ func (c *conn) waitForRoom(rd *reader) error {
 		return err
 	}
 	c.count(rd)
-	began := time.Now()
-	defer func() { rd.frames.delayed(time.Since(began)) }()
 	poll := time.NewTicker(hangupPoll)
 	defer poll.Stop()
+	var handover <-chan struct{}
+	if len(rd.items) == 0 { // a batch is not left half done
+		handover = c.srv.handover
+	}
 	for !c.hasRoom(rd) {
 		select {
 		case <-c.room:
+		case <-handover:
+			return errHandover
 		case <-c.closing:
 			return net.ErrClosed
 		case <-poll.C:
@@ -650,12 +686,13 @@ func (c *conn) signalRoom() {
 // settle is called with mu held, after every change that may have been the last
 // thing the connection waited for, and releases mu.
 func (c *conn) settle() {
-	drained := c.taken.Load() == 0 && c.out.empty() && len(c.ready) == 0 && !c.writing
-	closeNow := !c.closed && c.readDone && (c.gone || drained)
+	drained := c.drainedLocked()
+	closeNow := !c.closed && (c.readDone && (c.gone || drained) || c.parked && c.gone)
 	if closeNow {
 		c.closeLocked()
 	}
-	leaveNow := c.closed && c.readDone && c.taken.Load() == 0 && !c.writing && !c.left
+	stopped := c.readDone || c.parked
+	leaveNow := c.closed && stopped && c.taken.Load() == 0 && !c.writing && !c.left
 	if leaveNow {
 		c.left = true
 	}
@@ -663,6 +700,14 @@ func (c *conn) settle() {
 	if leaveNow {
 		c.srv.connLeft(c)
 	}
+	if stopped {
+		c.srv.signalConns()
+	}
+}
+
+// drainedLocked reports whether nothing runs, and nothing is left to be written.
+func (c *conn) drainedLocked() bool {
+	return c.taken.Load() == 0 && c.out.empty() && len(c.ready) == 0 && !c.writing
 }
 
 // closeLocked closes the socket. What is not written is lost.

@@ -25,8 +25,6 @@ type frameReader struct {
 	full    bool      // the last input took all the room there was
 	started time.Time // when the first byte of an incomplete frame came
 	now     time.Time // when the last input came
-	// clock is now, and as much later as the server has not read since.
-	clock time.Time
 }
 
 // space returns where the next input goes. It is empty where wanted is not 0.
@@ -97,15 +95,13 @@ func (f *frameReader) filled(n int, now time.Time) {
 		f.started = now
 	}
 	f.w += n
-	f.now, f.clock = now, now
+	f.now = now
 	f.full = f.w == len(f.buf.b)
 }
 
-// delayed takes in that the server has not read for so long: who sends a frame
-// is not to blame for it.
-func (f *frameReader) delayed(d time.Duration) {
-	f.started, f.clock = f.started.Add(d), f.clock.Add(d)
-}
+// readAgain takes in, once after each input, that nothing was read from then
+// until now: who sends a frame is not to blame for it.
+func (f *frameReader) readAgain(now time.Time) { f.started = f.started.Add(now.Sub(f.now)) }
 
 // next returns the next frame that is not blank, without its line end. It is
 // valid until the next call of any method. more means that there is none yet,
@@ -119,7 +115,7 @@ func (f *frameReader) next() (frame []byte, more, tooLarge bool) {
 		}
 		end := f.scanned + n
 		frame = bytes.TrimSuffix(f.buf.b[f.r:end], []byte{'\r'})
-		f.r, f.scanned, f.started = end+1, end+1, f.clock
+		f.r, f.scanned, f.started = end+1, end+1, f.now
 		f.last = len(frame)
 		if f.last > f.max {
 			return nil, false, true
@@ -133,6 +129,22 @@ func (f *frameReader) next() (frame []byte, more, tooLarge bool) {
 
 // partial reports whether there is input that is not a whole frame.
 func (f *frameReader) partial() bool { return f.r < f.w }
+
+// rest returns the input that was not handled. It is valid until the next call of
+// any method.
+func (f *frameReader) rest() []byte {
+	if f.buf == nil {
+		return nil
+	}
+	return f.buf.b[f.r:f.w]
+}
+
+// resume begins with input, in buf.
+func (f *frameReader) resume(buf *buffer, input []byte) {
+	f.buf = buf
+	f.w = copy(buf.b, input)
+	f.started = f.now
+}
 
 // detach hands over the buffer that holds the last frame; what follows the
 // frame is copied.

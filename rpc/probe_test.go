@@ -23,7 +23,7 @@ func TestAProbeIsAnsweredAndLeavesNoTrace(t *testing.T) {
 		srv := &Server{Methods: testMethods(t, alive(), &Method{Name: "hang", Control: true, Handler: HandlerFunc(hang)})}
 		n := newSimNet(64<<10, new(fault))
 		served := make(chan error, 1)
-		go func() { served <- srv.Serve(n) }()
+		go func() { served <- srv.Serve(&simListener{simNet: n}) }()
 		before, _ := srv.IdleSince()
 		stats := srv.Stats()
 		unwatch := srv.Monitor(func(e Event) { t.Errorf("found an event: %+v", e) })

@@ -18,7 +18,7 @@ func onSimNet(t *testing.T, limits Limits, f func(t *testing.T, srv *Server, n *
 		srv := &Server{Methods: newExecutions().methods(1, true), Limits: limits}
 		n := newSimNet(64<<10, new(fault))
 		served := make(chan error, 1)
-		go func() { served <- srv.Serve(n) }()
+		go func() { served <- srv.Serve(&simListener{simNet: n}) }()
 		f(t, srv, n)
 		require.NoError(t, srv.Close())
 		require.ErrorIs(t, <-served, ErrServerClosed)

@@ -55,10 +55,16 @@ func (c *conn) shareSendBuffer() {
 	_ = c.raw.Control(func(fd uintptr) { // fails for a closed connection, which leaveSendBuffer follows
 		unread, err := unix.IoctlGetInt(int(fd), unix.SIOCOUTQ)
 		if err == nil && unread < readByPeer {
-			_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF, c.sendBuffer.usual/2) // the kernel doubles it
+			c.resetSendBuffer(fd)
 			c.leaveSendBuffer()
 		}
 	})
+}
+
+// resetSendBuffer brings the usual size back. Where that fails the buffer is too
+// large, no more.
+func (c *conn) resetSendBuffer(fd uintptr) {
+	_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF, c.sendBuffer.usual/2) // the kernel doubles it
 }
 
 func (c *conn) leaveSendBuffer() {

@@ -57,6 +57,12 @@ type Server struct {
 	sendBuffers atomic.Int32
 	done        chan struct{} // closed when the server ends
 
+	// handing is set, and handover closed, when the connections are to be handed
+	// over; keepable is how many bytes of input more may be.
+	handing  atomic.Bool
+	handover chan struct{}
+	keepable atomic.Int64
+
 	mu        sync.Mutex
 	listeners map[net.Listener]struct{}
 	conns     map[*conn]struct{}
@@ -80,6 +86,7 @@ func (s *Server) init() {
 		s.bootID = hex.EncodeToString(id)
 		s.sweeper.wake = make(chan struct{}, 1)
 		s.done = make(chan struct{})
+		s.handover = make(chan struct{})
 		s.listeners = make(map[net.Listener]struct{})
 		s.conns = make(map[*conn]struct{})
 		s.idleSince = time.Now()
@@ -273,8 +280,13 @@ func (s *Server) accepted(l net.Listener, nc net.Conn) {
 		_ = nc.Close()
 		return
 	}
-	g := &guest{peer: peer}
-	g.ready = func(refusal *Error) { s.admitted(nc, g, refusal) }
+	s.receive(Kept{Conn: nc, Peer: peer})
+}
+
+// receive takes in a connection whose peer is known.
+func (s *Server) receive(k Kept) {
+	g := &guest{peer: k.Peer}
+	g.ready = func(refusal *Error) { s.admitted(k, g, refusal) }
 	served, refusal, evicted := s.adm.enter(g)
 	if evicted != nil {
 		evicted.ready(s.adm.roomRefusal())
@@ -295,21 +307,22 @@ func (s *Server) accepted(l net.Listener, nc net.Conn) {
 }
 
 // admitted is the end of a connection's way in.
-func (s *Server) admitted(nc net.Conn, g *guest, refusal *Error) {
+func (s *Server) admitted(k Kept, g *guest, refusal *Error) {
 	if refusal != nil {
-		s.refuseConn(nc, g.peer, refusal)
+		s.refuseConn(k.Conn, g.peer, refusal)
 		return
 	}
 	s.mu.Lock()
 	s.lastConn++
-	c := newConn(s, nc, g, s.lastConn)
+	c := newConn(s, k.Conn, g, s.lastConn)
+	c.resume(k.Input)
 	s.conns[c] = struct{}{}
 	draining, closed := s.draining, s.closed
 	s.mu.Unlock()
 	s.emitConn(EventConnectionOpened, g.peer)
 	if closed {
 		c.abort(ErrServerClosed)
-	} else if draining {
+	} else if draining && !s.handing.Load() {
 		c.finish() // Shutdown may not have seen it
 	}
 	go c.run()
@@ -345,6 +358,12 @@ func (s *Server) connLeft(c *conn) {
 	s.mu.Lock()
 	s.changed.Broadcast() // an accept loop may wait for room
 	s.mu.Unlock()
+	s.signalConns()
+}
+
+// signalConns wakes who waits for connections to end, or to be ready for another
+// server.
+func (s *Server) signalConns() {
 	select {
 	case s.connGone <- struct{}{}:
 	default:

@@ -237,7 +237,7 @@ func (c *simClient) checkNotice(reason string) {
 	if reason == ReasonFrameTimeout && !c.dripped {
 		c.problem("its frame is said to have been too slow, but it has always sent what there was room for")
 	}
-	if reason == ReasonShuttingDown && !c.sim.stopping {
+	if reason == ReasonShuttingDown && !c.sim.stopping && !c.sim.hasty {
 		c.problem("the server is said to be shutting down")
 	}
 }
@@ -253,7 +253,7 @@ func (c *simClient) event(line []byte) {
 	}
 	r := c.byID[string(m.Params.Subscription)]
 	switch {
-	case r == nil || (r.method != "watch" && r.method != "must"):
+	case r == nil || !r.stream():
 		c.problem("an event for nothing: %.200s", line)
 	case r.sent > 1:
 	case r.answers > 0:
@@ -306,14 +306,14 @@ func (c *simClient) mayFail(r *simRequest) []int {
 	codes = append(codes, CodeResourceExhausted, CodeDeadlineExceeded)
 	if r.batch != nil {
 		codes = append(codes, CodeReplyTooLarge)
-		if r.method == "watch" || r.method == "must" {
+		if r.stream() {
 			codes = append(codes, CodeInvalidRequest)
 		}
 	}
 	if r.cancelled {
 		codes = append(codes, CodeCancelled)
 	}
-	if c.sim.stopping {
+	if c.sim.stopping || c.sim.hasty || c.sim.handed && r.stream() {
 		codes = append(codes, CodeShuttingDown)
 	}
 	return codes
@@ -348,6 +348,8 @@ func (w simWork) params() string {
 }
 
 // text returns the request as it stands on the wire.
+func (r *simRequest) stream() bool { return r.method == "watch" || r.method == "must" }
+
 func (r *simRequest) text() string {
 	method, params := r.method, r.work.params()
 	switch {

@@ -27,7 +27,8 @@ type executions struct {
 	mu       sync.Mutex
 	begun    map[string]int // by token
 	ended    map[string]int
-	running  int // handlers that need a slot
+	all      int // handlers that run
+	running  int // of them, those that need a slot
 	most     int // of running, since it was last asked
 	gated    map[string]int
 	problems []string
@@ -50,12 +51,20 @@ func (x *executions) now() int {
 	return x.running
 }
 
+// over reports whether no handler runs.
+func (x *executions) over() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.all == 0
+}
+
 // run runs do as the handler of token; slot says that it needs one.
 func (x *executions) run(token string, slot bool, do func() (any, error)) (any, error) {
 	x.mu.Lock()
 	if x.begun[token]++; x.begun[token] > 1 {
 		x.problems = append(x.problems, fmt.Sprintf("request %s was executed twice", token))
 	}
+	x.all++
 	if slot {
 		x.running++
 		x.most = max(x.most, x.running)
@@ -65,6 +74,7 @@ func (x *executions) run(token string, slot bool, do func() (any, error)) (any, 
 		x.mu.Lock()
 		defer x.mu.Unlock()
 		x.ended[token]++
+		x.all--
 		if slot {
 			x.running--
 		}

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// simNet is a listener whose connections are socket pairs inside the process.
+// simNet is a socket whose connections are socket pairs inside the process.
 // Unlike net.Pipe they have buffers, which fill up. The server's end blocks and
 // has deadlines, as the kernel's; the client's end belongs to the test and never
 // blocks. Everything works in fake time.
@@ -20,9 +20,9 @@ type simNet struct {
 	mu       sync.Mutex
 	changed  *sync.Cond
 	backlog  []*simConn
-	closed   bool
-	deadline time.Time
-	open     int // server ends that were accepted and not closed
+	kept     bool // another listener will come
+	over     bool // none will
+	open     int  // server ends that were accepted and not closed
 	mostOpen int
 }
 
@@ -38,7 +38,7 @@ func (n *simNet) dial(uid uint32, pid int32) *simEnd {
 	c.changed = sync.NewCond(&c.mu)
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.closed {
+	if n.over {
 		c.refused()
 	} else {
 		n.backlog = append(n.backlog, c)
@@ -47,7 +47,15 @@ func (n *simNet) dial(uid uint32, pid int32) *simEnd {
 	return &simEnd{c}
 }
 
-func (n *simNet) Accept() (net.Conn, error) {
+// simListener is the listener of one server; others may have the next
+// connections.
+type simListener struct {
+	*simNet
+	closed   bool
+	deadline time.Time
+}
+
+func (n *simListener) Accept() (net.Conn, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for {
@@ -70,7 +78,7 @@ func (n *simNet) Accept() (net.Conn, error) {
 	}
 }
 
-func (n *simNet) SetDeadline(t time.Time) error {
+func (n *simListener) SetDeadline(t time.Time) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.deadline = t
@@ -78,17 +86,28 @@ func (n *simNet) SetDeadline(t time.Time) error {
 	return nil
 }
 
-// Close ends also the connections that nobody accepted, as a kernel does.
-func (n *simNet) Close() error {
+// Close ends also the connections that nobody accepted, as a kernel does with the
+// last listener of a socket, unless another server comes.
+func (n *simListener) Close() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.closed = true
-	for _, c := range n.backlog {
-		c.refused()
+	if !n.kept {
+		n.over = true
+		for _, c := range n.backlog {
+			c.refused()
+		}
+		n.backlog = nil
 	}
-	n.backlog = nil
 	n.changed.Broadcast()
 	return n.fault.strike(opClose, nil)
+}
+
+// keep has the next listener find the backlog, or not.
+func (n *simNet) keep(kept bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.kept = kept
 }
 
 func (n *simNet) Addr() net.Addr { return &net.UnixAddr{Name: "simulation", Net: "unix"} }

@@ -15,7 +15,7 @@ import (
 var simActions = strings.Fields(`
 	dial dial dial call call call call call call call call notification notification batch batch batch stream stream
 	cancel cancel cancel duplicate invalid spaces deaf deaf hear hear mute mute speak speak hangup shut limits methods
-	tooLarge shutdown`)
+	tooLarge handover shutdown`)
 
 func newSimulation(t *testing.T, seed uint64, f *fault) *simulation {
 	s := &simulation{
@@ -28,16 +28,20 @@ func newSimulation(t *testing.T, seed uint64, f *fault) *simulation {
 			s.kinds = append(s.kinds, kind)
 		}
 	}
-	logger := logrus.New()
-	logger.SetOutput(io.Discard)
-	logger.SetLevel(logrus.DebugLevel)
-	logger.AddHook(s)
 	limits := s.someLimits()
-	s.srv = &Server{Methods: s.executions.methods(2, true), Limits: limits, Logger: logger, Authorize: simAuthorize}
+	s.srv = s.newServer(limits)
 	s.ceiling.raise(limits.WithDefaults())
 	s.note("buffers of %d bytes, limits %+v", s.net.capacity, limits)
 	s.dial()
 	return s
+}
+
+func (s *simulation) newServer(limits Limits) *Server {
+	logger := logrus.New()
+	logger.SetOutput(io.Discard)
+	logger.SetLevel(logrus.DebugLevel)
+	logger.AddHook(s)
+	return &Server{Methods: s.executions.methods(2, true), Limits: limits, Logger: logger, Authorize: simAuthorize}
 }
 
 func (s *simulation) someLimits() Limits {
@@ -65,6 +69,9 @@ func (s *simulation) someLimits() Limits {
 // act does one thing.
 func (s *simulation) act() {
 	kind := s.kinds[s.random.IntN(len(s.kinds))]
+	if s.successor != nil && (kind == "limits" || kind == "methods" || kind == "shutdown") {
+		return // they would be lost with the old server
+	}
 	switch kind {
 	case "dial":
 		s.dial()
@@ -81,6 +88,11 @@ func (s *simulation) act() {
 		gate, optional := s.pick(1, 2, 3), s.random.IntN(2) == 0
 		s.note("methods: gated is bound to %d, timed is there: %t", gate, optional)
 		s.srv.SetMethods(s.executions.methods(gate, optional))
+		return
+	case "handover":
+		if !s.stopping && s.successor == nil && s.random.IntN(3) == 0 {
+			s.handOver()
+		}
 		return
 	case "shutdown":
 		if !s.stopping && s.random.IntN(3) == 0 {
@@ -121,7 +133,7 @@ func (c *simClient) act(kind string) {
 		if len(c.order) == 0 {
 			return
 		}
-		if of := c.order[s.random.IntN(len(c.order))]; of.id != "" && of.method != "watch" && of.method != "must" {
+		if of := c.order[s.random.IntN(len(c.order))]; of.id != "" && !of.stream() {
 			r := c.request("call", nil)
 			r.id = of.id
 			c.note("call %s once more: %s", r.id, r.method)
@@ -213,7 +225,7 @@ func (c *simClient) batch() {
 		b.calls = append(b.calls, c.request([]string{"call", "call", "call", "notification", "stream"}[s.random.IntN(5)], b))
 	}
 	for _, r := range b.calls { // a stream in a batch is refused, or its place is not
-		if r.id == "" && (r.method == "watch" || r.method == "must") {
+		if r.id == "" && r.stream() {
 			r.method = "work"
 		}
 	}

@@ -60,7 +60,9 @@ func TestSimulation(t *testing.T) {
 	}
 	seed, said := "", out.String()
 	if i := strings.LastIndex(said, "seed "); i >= 0 {
-		seed, said, _ = strings.Cut(said[i+len("seed "):], "\n")
+		said = said[i+len("seed "):]
+		digits := len(said) - len(strings.TrimLeft(said, "0123456789"))
+		seed, said = said[:digits], said[digits:]
 	}
 	const shown = 20_000
 	if len(said) > shown {
@@ -81,6 +83,11 @@ type simulation struct {
 	kinds      []string // of actions, that this plan has
 	ceiling    ceiling
 	history    []string
+
+	served    chan error   // what Serve of the last server returned
+	successor chan *Server // goes on once the handover that is under way has ended
+	hasty     bool         // a handover had too little time, or room
+	handed    bool         // there was one
 
 	stopping bool       // Shutdown was called
 	stopped  chan error // what it returned
@@ -121,8 +128,7 @@ func simulateWith(t *testing.T, seed uint64, f *fault) {
 	synctest.Test(t, func(t *testing.T) {
 		before, _ := bubbleGoroutines()
 		s := newSimulation(t, seed, f)
-		served := make(chan error, 1)
-		go func() { served <- s.srv.Serve(s.net) }()
+		s.serve()
 		for range 10 + s.random.IntN(50) {
 			s.step()
 			if len(s.problems) > 0 {
@@ -132,9 +138,13 @@ func simulateWith(t *testing.T, seed uint64, f *fault) {
 		if len(s.problems) == 0 {
 			s.finish()
 		}
+		s.net.keep(false)
 		_ = s.srv.Close()
-		if err := <-served; err != ErrServerClosed {
+		if err := <-s.served; err != ErrServerClosed {
 			s.problem("Serve returned %v", err)
+		}
+		if s.successor != nil { // there was a problem
+			_ = (<-s.successor).Close()
 		}
 		for _, c := range s.clients {
 			c.end.hangUp()
@@ -160,6 +170,60 @@ func bubbleGoroutines() (n int, stacks string) {
 	b := make([]byte, 1<<20)
 	stacks = string(b[:runtime.Stack(b, true)])
 	return strings.Count(stacks, ", synctest bubble "), stacks
+}
+
+func (s *simulation) serve() {
+	served := make(chan error, 1)
+	l := &simListener{simNet: s.net}
+	go func(srv *Server) { served <- srv.Serve(l) }(s.srv)
+	s.served = served
+}
+
+// handOver begins to replace the server by another that goes on with its
+// connections.
+func (s *simulation) handOver() {
+	timeout, maxInput := time.Minute, 1<<30
+	if s.random.IntN(3) == 0 {
+		s.hasty = true
+		timeout, maxInput = time.Duration(s.pick(0, 5, 20, 100, 1000))*time.Millisecond, s.pick(0, 100, 3000)
+	}
+	s.note("handover within %s, of %d bytes of input", timeout, maxInput)
+	s.net.keep(true)
+	s.handed = true
+	s.successor = make(chan *Server, 1)
+	pause := time.Duration(s.pick(0, 0, 10, 100)) * time.Millisecond
+	old, next := s.srv, s.newServer(s.srv.CurrentLimits())
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), timeout)
+		defer cancel()
+		kept, _ := old.Handover(ctx, maxInput) // an error says that ctx was too short
+		for !s.executions.over() {             // a process ends with its handlers
+			time.Sleep(time.Millisecond)
+		}
+		time.Sleep(pause)
+		for _, k := range kept {
+			next.Adopt(k)
+		}
+		s.successor <- next
+	}()
+}
+
+// succeed has the successor serve, once it is there.
+func (s *simulation) succeed() bool {
+	select {
+	case next := <-s.successor:
+		if err := <-s.served; err != ErrServerClosed {
+			s.problem("Serve returned %v", err)
+		}
+		s.note("the next server goes on")
+		s.checkServerEnded()
+		s.net.keep(false)
+		s.srv, s.successor = next, nil
+		s.serve()
+		return true
+	default:
+		return false
+	}
 }
 
 // step does some things at once, lets them have their effect, and checks.
@@ -199,7 +263,7 @@ func (s *simulation) pick(from ...int) int { return from[s.random.IntN(len(from)
 func (s *simulation) settle() {
 	for moved := true; moved; {
 		synctest.Wait()
-		moved = false
+		moved = s.succeed()
 		for _, c := range s.clients {
 			moved = c.pump() || moved
 		}
@@ -213,6 +277,12 @@ func (s *simulation) finish() {
 	for _, c := range s.clients {
 		c.stallReading(false)
 		c.stallWriting(false)
+	}
+	for range 1200 { // longer than a handover takes
+		if s.successor == nil {
+			break
+		}
+		s.pass(50)
 	}
 	for range 300 { // 15 s: longer than any time limit of a plan but IdleTimeout
 		s.pass(50)
