@@ -40,6 +40,9 @@
 //	}
 //	return serve(sockets[0].Listener)
 //
+// A daemon that wants its open connections to outlive it gives them to the service
+// manager with [Notifier.Store], and finds them with [InheritStored].
+//
 // Errors that a person has to act on match one of [ErrConfig],
 // [ErrAlreadyRunning], [ErrCannotCreate] and [ErrNotPermitted]; their text says
 // what was found, what was expected and what to do next. The package logs

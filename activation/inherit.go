@@ -13,12 +13,13 @@ import (
 )
 
 const (
-	// MaxInherited bounds LISTEN_FDS. Two sockets have a use; the rest is room
-	// for an error text that names the surplus instead of a number.
+	// MaxInherited bounds LISTEN_FDS without what is stored. Two sockets have a use;
+	// the rest is room for an error text that names the surplus instead of a number.
 	MaxInherited = 64
 
 	firstInherited = 3       // SD_LISTEN_FDS_START of sd_listen_fds(3)
 	maxSwept       = 1 << 16 // descriptors closed when LISTEN_FDS is absurd
+	maxStored      = 1 << 15
 )
 
 // Inherit returns the sockets that the service manager passed, in its order:
@@ -36,25 +37,39 @@ const (
 // The LISTEN_ variables are unset in every case and the descriptors are
 // close-on-exec, so that no child inherits them. A child started at the same
 // time may: call Inherit once, early in main.
+//
+// What the service manager has kept for this process by Notifier.Store is closed:
+// see InheritStored.
 func Inherit() ([]*Socket, error) {
+	sockets, stored, err := InheritStored()
+	for _, file := range stored {
+		_ = file.Close() // nothing was written
+	}
+	return sockets, err
+}
+
+// InheritStored is Inherit for a daemon that uses Notifier.Store: it returns also
+// what was stored, in no order, as files whose names are those that Store gave.
+// They belong to the caller, are close-on-exec, and are still in the store.
+func InheritStored() (sockets []*Socket, stored []*os.File, err error) {
 	env := takeListenEnv()
 	ours, err := env.isOurs()
 	if err == nil && !ours {
-		return nil, nil
+		return nil, nil, nil
 	}
 	count, countErr := env.count()
 	if err == nil {
 		err = countErr
 	}
-	var sockets []*Socket
+	var passed []*Socket
 	if err == nil {
-		sockets, err = env.check(count)
+		passed, err = env.check(count)
 	}
 	if err != nil {
 		closePassed(count)
-		return nil, err
+		return nil, nil, err
 	}
-	return env.listen(sockets)
+	return env.listen(passed)
 }
 
 // listenEnv is what the environment said; nil means absent.
@@ -138,15 +153,29 @@ func (e listenEnv) count() (int, error) {
 		return 0, refuse(ErrConfig, "LISTEN_FDS is %q, expected a number from 1 to %d: "+
 			"do not set LISTEN_ variables by hand", *e.fds, MaxInherited)
 	}
-	if count > MaxInherited {
+	if n := e.stored(); count > uint64(MaxInherited+n) || n > maxStored {
 		return int(min(count, maxSwept)), refuse(ErrConfig, "LISTEN_FDS announces %d file descriptors, expected at most %d: "+
 			"the .socket unit needs one ListenStream=", count, MaxInherited)
 	}
 	return int(count), nil
 }
 
+// stored counts the names of what was stored.
+func (e listenEnv) stored() (n int) {
+	if e.names == nil {
+		return 0
+	}
+	for name := range strings.SplitSeq(*e.names, ":") {
+		if isStored(name) {
+			n++
+		}
+	}
+	return n
+}
+
 // check looks at every descriptor before anything is made of it. The sockets
-// it returns do not listen yet.
+// it returns, one for each descriptor, do not listen yet; nil stands for what was
+// stored.
 func (e listenEnv) check(count int) ([]*Socket, error) {
 	for fd := firstInherited; fd < firstInherited+count; fd++ {
 		if !wasPassed(fd) {
@@ -166,6 +195,9 @@ func (e listenEnv) check(count int) ([]*Socket, error) {
 	sockets := make([]*Socket, count)
 	paths := map[string]string{}
 	for i := range sockets {
+		if isStored(names[i]) {
+			continue
+		}
 		fd := firstInherited + i
 		path, err := listeningPath(fd)
 		if err != nil {
@@ -182,6 +214,9 @@ func (e listenEnv) check(count int) ([]*Socket, error) {
 		}
 		paths[name] = path
 		sockets[i] = &Socket{Name: name, Path: path, Inherited: true}
+	}
+	if len(paths) == 0 {
+		return nil, refuse(ErrConfig, "no socket was passed, only what was stored: start the .socket unit, and list it in Sockets= of the service")
 	}
 	if _, ok := paths[NameRPC]; !ok {
 		return nil, refuse(ErrConfig, "the only socket passed is %q (%s), expected one named %q: "+
@@ -203,35 +238,45 @@ func socketName(found string) (string, error) {
 		found, NameRPC, NameAdmin, NameRPC, NameAdmin)
 }
 
-// listen makes a listener of every descriptor. It closes the descriptors
-// whether it fails or not: the listeners have duplicates.
-func (e listenEnv) listen(sockets []*Socket) ([]*Socket, error) {
+// listen makes a listener of every descriptor for which there is a socket in
+// passed. It closes the descriptors whether it fails or not: the listeners have
+// duplicates. The rest it returns as it is.
+func (e listenEnv) listen(passed []*Socket) (sockets []*Socket, stored []*os.File, err error) {
 	// Files reads the environment; it unsets what we give it.
 	os.Setenv("LISTEN_PID", *e.pid)
 	os.Setenv("LISTEN_FDS", *e.fds)
+	if e.names != nil {
+		os.Setenv("LISTEN_FDNAMES", *e.names)
+	}
 	files := systemd.Files(true)
 	var errs []error
 	for i, file := range files {
+		if passed[i] == nil {
+			stored = append(stored, file)
+			continue
+		}
 		listener, err := net.FileListener(file)
 		file.Close()
 		if err != nil {
 			errs = append(errs, fmt.Errorf("listen on inherited file descriptor %d: %w", firstInherited+i, err))
 			continue
 		}
-		sockets[i].Listener = listener.(*net.UnixListener)
+		passed[i].Listener = listener.(*net.UnixListener)
 		// net leaves it off for a file; a removed node would cut off every
 		// later start, so do not depend on that.
-		sockets[i].Listener.SetUnlinkOnClose(false)
+		passed[i].Listener.SetUnlinkOnClose(false)
+		sockets = append(sockets, passed[i])
 	}
-	if len(errs) > 0 {
-		for _, s := range sockets {
-			if s.Listener != nil {
-				s.Close()
-			}
-		}
-		return nil, errors.Join(errs...)
+	if len(errs) == 0 {
+		return sockets, stored, nil
 	}
-	return sockets, nil
+	for _, s := range sockets {
+		s.Close()
+	}
+	for _, file := range stored {
+		file.Close()
+	}
+	return nil, nil, errors.Join(errs...)
 }
 
 // wasPassed reports whether fd came to us through execve(2). A descriptor that

@@ -56,6 +56,7 @@ func becomeChild() error {
 type inheritReport struct {
 	Outcome     outcome
 	Sockets     []socketReport
+	Stored      []string // "name: content"
 	Variables   []string // of the service manager, still set
 	Inheritable []string // descriptors that an execve would keep
 	Grandchild  grandchildReport
@@ -73,7 +74,7 @@ type grandchildReport struct {
 }
 
 func inheritChild() error {
-	sockets, err := Inherit()
+	sockets, stored, err := InheritStored()
 	report := inheritReport{
 		Outcome:     outcomeOf(err),
 		Variables:   managerVariables(),
@@ -90,6 +91,13 @@ func inheritChild() error {
 			conn.Close()
 		}
 		report.Sockets = append(report.Sockets, r)
+	}
+	for _, file := range stored {
+		content, err := io.ReadAll(file)
+		if err != nil {
+			return err
+		}
+		report.Stored = append(report.Stored, file.Name()+": "+string(content))
 	}
 	cmd := exec.Command("/proc/self/exe")
 	cmd.Env = append(os.Environ(), childVariable+"=grandchild")
@@ -198,6 +206,33 @@ func TestTwoSocketsAreToldApartByTheirNames(t *testing.T) {
 	require.Equal(t, rpc.path, report.Sockets[1].Path)
 }
 
+func temporary(t *testing.T, content string) *os.File {
+	t.Helper()
+	path := filepath.Join(newDir(t), "file")
+	require.NoError(t, os.WriteFile(path, []byte(content), 0o600))
+	file, err := os.Open(path)
+	require.NoError(t, err)
+	t.Cleanup(func() { file.Close() })
+	return file
+}
+
+func TestWhatWasStoredIsToldFromSockets(t *testing.T) {
+	rpc := openListener(t, "rpc.sock")
+	names, files := []string{"stored-a", "rpc", "stored-b"}, []*os.File{temporary(t, "one"), rpc.file, temporary(t, "two")}
+	want := []string{"stored-a: one", "stored-b: two"}
+	for i := range 100 { // more than there may be sockets
+		names, files = append(names, "stored-c"), append(files, temporary(t, strconv.Itoa(i)))
+		want = append(want, "stored-c: "+strconv.Itoa(i))
+	}
+	report := inherit(t, passed{PID: text("own"), FDs: text(strconv.Itoa(len(files))), Names: text(strings.Join(names, ":"))}, files...)
+	require.Empty(t, report.Outcome.Text)
+	require.Len(t, report.Sockets, 1)
+	require.Equal(t, rpc.path, report.Sockets[0].Path)
+	require.Equal(t, want, report.Stored)
+	require.Empty(t, report.Inheritable)
+	require.Empty(t, report.Grandchild.Descriptors)
+}
+
 func TestSocketsForAnotherProcessAreLeftAlone(t *testing.T) {
 	for name, env := range map[string]passed{
 		"LISTEN_PID is another process":     {PID: text("1"), FDs: text("1"), Names: text("rpc")},
@@ -252,6 +287,9 @@ func TestWrongInheritanceIsAConfigurationErrorThatSaysWhatToWrite(t *testing.T) 
 		},
 		"an absurd number is announced": {
 			env: passed{FDs: text("18446744073709551615")}, files: listening, parts: []string{"at most 64"},
+		},
+		"only what was stored is there": {
+			env: passed{FDs: text("1"), Names: text("stored-a")}, files: listening, parts: []string{"no socket was passed", "Sockets="},
 		},
 		"LISTEN_FDS is 0":               {env: passed{FDs: text("0")}, parts: []string{`"0"`, "from 1 to 64"}},
 		"LISTEN_FDS is empty":           {env: passed{FDs: text("")}, parts: []string{`""`, "from 1 to 64"}},

@@ -33,13 +33,15 @@ type Notifier struct {
 	fd   int                // kept open: STOPPING=1 must get out when descriptors have run out
 
 	watchdog time.Duration
+	storeMax int // -1: not known
 }
 
-// NewNotifier reads NOTIFY_SOCKET, WATCHDOG_USEC and WATCHDOG_PID and unsets
-// them, so that no child speaks in our name. An address that we cannot speak
+// NewNotifier reads NOTIFY_SOCKET, WATCHDOG_USEC, WATCHDOG_PID and FDSTORE and
+// unsets them, so that no child speaks in our name. An address that we cannot speak
 // to is ErrConfig: the service manager would wait for READY=1 in vain.
 func NewNotifier() (*Notifier, error) {
 	address := takeenv("NOTIFY_SOCKET")
+	storeMax := storeLimit(takeenv("FDSTORE"))
 	watchdog, err := watchdogInterval(takeenv("WATCHDOG_USEC"), takeenv("WATCHDOG_PID"))
 	if err != nil {
 		return nil, err
@@ -60,7 +62,7 @@ func NewNotifier() (*Notifier, error) {
 		unix.Close(fd)
 		return nil, fmt.Errorf("open a socket to the service manager: %w", err)
 	}
-	return &Notifier{addr: &unix.SockaddrUnix{Name: *address}, fd: fd, watchdog: watchdog}, nil
+	return &Notifier{addr: &unix.SockaddrUnix{Name: *address}, fd: fd, watchdog: watchdog, storeMax: storeMax}, nil
 }
 
 // checkNotifyAddress accepts the two forms of unix(7): a path, and '@' for an
@@ -180,10 +182,10 @@ func (n *Notifier) Close() error {
 	return unix.Close(n.fd)
 }
 
-// send sends one datagram, which the service manager takes as a whole. The
-// socket is not connected: the service manager may have made its own anew
-// after a daemon-reexec.
-func (n *Notifier) send(state string) error {
+// send sends one datagram, which the service manager takes as a whole, with
+// duplicates of descriptors. The socket is not connected: the service manager may
+// have made its own anew after a daemon-reexec.
+func (n *Notifier) send(state string, fds ...int) error {
 	if n == nil {
 		return nil
 	}
@@ -192,8 +194,12 @@ func (n *Notifier) send(state string) error {
 	if n.addr == nil {
 		return nil
 	}
+	var rights []byte
+	if len(fds) > 0 {
+		rights = unix.UnixRights(fds...)
+	}
 	for {
-		err := unix.Sendmsg(n.fd, []byte(state), nil, n.addr, unix.MSG_NOSIGNAL)
+		err := unix.Sendmsg(n.fd, []byte(state), rights, n.addr, unix.MSG_NOSIGNAL)
 		if err == unix.EINTR { // not restarted by itself where SO_SNDTIMEO is set, signal(7)
 			continue
 		}
