@@ -15,6 +15,9 @@ func addSettingFlags(cmd *cobra.Command) {
 			value.text = "" // it depends on who serves
 		}
 		cmd.Flags().Var(value, s.Flag(), s.Usage)
+		if s.Type() == "boolean" {
+			cmd.Flags().Lookup(s.Flag()).NoOptDefVal = "true"
+		}
 	}
 	completeFile(cmd, "socket")
 	completeWords(cmd, "log-level", config.LogLevels...)

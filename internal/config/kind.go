@@ -19,6 +19,7 @@ type kind struct {
 	inFile   string // what a file is expected to have
 	numbers  bool   // it may have a number
 	strings  bool   // it may have a string
+	booleans bool   // it may have true or false
 	parse    func(text string) (value any, ok bool)
 	format   func(value any) string // what parse reads
 }
@@ -33,6 +34,11 @@ var (
 		name: "mode", expected: "permission bits in octal, such as 0660", inFile: `a string such as "0660"`, strings: true,
 		parse:  parseMode,
 		format: func(value any) string { return fmt.Sprintf("%04o", value.(fs.FileMode)) },
+	}
+	boolean = &kind{
+		name: "boolean", expected: "true or false", inFile: "true or false", booleans: true,
+		parse:  func(text string) (any, bool) { return text == "true", text == "true" || text == "false" },
+		format: func(value any) string { return strconv.FormatBool(value.(bool)) },
 	}
 	count = &kind{
 		name: "number", expected: "a whole number", inFile: "a whole number", numbers: true,
@@ -102,6 +108,9 @@ func formatDuration(value any) string {
 // quoted returns a value as a file has it.
 func (k *kind) quoted(value any) string {
 	text := k.format(value)
+	if k.booleans {
+		return text
+	}
 	if k.numbers {
 		if _, err := strconv.Atoi(text); err == nil {
 			return text
@@ -137,6 +146,10 @@ func (k *kind) textOf(value any) (text, problem string) {
 	case int64:
 		if k.numbers {
 			return strconv.FormatInt(v, 10), ""
+		}
+	case bool:
+		if k.booleans {
+			return strconv.FormatBool(v), ""
 		}
 	}
 	return "", conffile.Article(describe(value)) + ", expected " + k.inFile

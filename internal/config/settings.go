@@ -32,13 +32,14 @@ var LogLevels = []string{"error", "warning", "info", "debug"}
 // Values are what the settings can be set to. Settings says what each means.
 type Values struct {
 	// Socket is "" where a user has no place for one.
-	Socket       string
-	Mode         fs.FileMode
-	Group        string
-	IdleExit     time.Duration
-	DrainTimeout time.Duration
-	LogLevel     string
-	Limits       rpc.Limits
+	Socket          string
+	Mode            fs.FileMode
+	Group           string
+	IdleExit        time.Duration
+	DrainTimeout    time.Duration
+	KeepConnections bool
+	LogLevel        string
+	Limits          rpc.Limits
 }
 
 // Defaults returns what holds where nothing is set.
@@ -102,6 +103,8 @@ var Settings = append([]*Setting{
 		func(v *Values) any { return &v.IdleExit }, checkIdleExit},
 	{"drain_timeout", "how long running calls may take to end at a stop; 0 cuts them off at once", true, duration,
 		func(v *Values) any { return &v.DrainTimeout }, checkDrainTimeout},
+	{"keep_connections", "leave the connections open over a restart by the service manager", true, boolean,
+		func(v *Values) any { return &v.KeepConnections }, nil},
 	{"log_level", "how much to log: " + strings.Join(LogLevels, ", "), true, text,
 		func(v *Values) any { return &v.LogLevel }, checkLogLevel},
 }, LimitSettings...)

@@ -28,6 +28,12 @@ type Config struct {
 	// are cut off at once.
 	DrainTimeout time.Duration
 
+	// KeepConnections leaves the connections open over a restart by SIGTERM: the
+	// service manager keeps them for the next start, with what they have sent and
+	// was not handled (FileDescriptorStoreMax=, systemd.service(5)). Without a
+	// service manager, or with one that keeps nothing, they are closed.
+	KeepConnections bool
+
 	// IdleExit is after how long without a connection a daemon with inherited
 	// sockets exits; the next connection starts it again. At least config.MinIdleExit,
 	// or 0: never. A daemon that bound its socket never does: nothing would
@@ -67,6 +73,8 @@ func ConfigOf(settings *config.Config) Config {
 		IdleExit:     settings.IdleExit,
 		Group:        settings.Group,
 		Settings:     settings,
+
+		KeepConnections: settings.KeepConnections,
 	}
 	if settings.IsSet("socket") {
 		c.Socket = settings.Socket

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -28,6 +29,10 @@ type notifier interface {
 	Stopping(status string) error
 	Watchdog() error
 	ExtendTimeout(by time.Duration) error
+	StoreLimit() (limit int, known bool)
+	Store(name string, c syscall.Conn) error
+	Unstore(name string) error
+	Barrier(timeout time.Duration) error
 }
 
 // extension is how much time more a drain that makes progress asks for, however
@@ -47,6 +52,8 @@ type lifecycle struct {
 	notify    notifier
 	terminate <-chan os.Signal
 	hangup    <-chan os.Signal
+
+	stored []*os.File // what the last process has left; taken up by run
 
 	offers    atomic.Pointer[offers]
 	reloads   reloads
@@ -79,6 +86,7 @@ func (l *lifecycle) stop(graceful bool) {
 // run serves until there is a reason to stop, and stops. Its error is that of an
 // accept loop that failed for good.
 func (l *lifecycle) run(ctx context.Context) error {
+	l.takeUp()
 	l.served = make(chan error, len(l.listeners))
 	for _, listener := range l.listeners {
 		go func() { l.served <- l.server.Serve(listener) }()
@@ -109,23 +117,23 @@ func (l *lifecycle) serve(ctx context.Context) (ended int, err error) {
 		select {
 		case sig := <-l.terminate:
 			l.log.WithField("signal", sig.String()).Info("told to stop")
-			l.drain(status.C, l.cfg.DrainTimeout)
+			l.drain(status.C, l.cfg.DrainTimeout, l.end(sig))
 			return 0, nil
 		case <-ctx.Done():
 			l.log.Info("told to stop by the program that runs it")
-			l.drain(status.C, l.cfg.DrainTimeout)
+			l.drain(status.C, l.cfg.DrainTimeout, l.server.Shutdown)
 			return 0, nil
 		case <-l.stopSoon:
 			l.log.Info("told to stop by daemon.shutdown")
-			l.drain(status.C, l.cfg.DrainTimeout)
+			l.drain(status.C, l.cfg.DrainTimeout, l.server.Shutdown)
 			return 0, nil
 		case <-l.stopNow:
 			l.log.Info("told to stop at once by daemon.shutdown")
-			l.drain(status.C, 0)
+			l.drain(status.C, 0, l.server.Shutdown)
 			return 0, nil
 		case err := <-l.served:
 			l.log.WithError(err).Error("a socket can not be served any more: stopping")
-			l.drain(status.C, l.cfg.DrainTimeout)
+			l.drain(status.C, l.cfg.DrainTimeout, l.server.Shutdown)
 			return 1, err
 		case <-idle:
 			if l.idleLeft() == 0 && l.server.ShutdownIfIdle() {
@@ -172,16 +180,25 @@ func (l *lifecycle) idleLeft() time.Duration {
 	return max(0, l.cfg.IdleExit-time.Since(since))
 }
 
+// end returns how the server ends at a signal.
+func (l *lifecycle) end(sig os.Signal) func(context.Context) error {
+	// By SIGTERM it may be a restart, by another signal it is none.
+	if limit, known := l.notify.StoreLimit(); l.cfg.KeepConnections && sig == syscall.SIGTERM && (!known || limit > 0) {
+		return l.handOver
+	}
+	return l.server.Shutdown
+}
+
 // drain ends the server. Whatever happens meanwhile, it is nearly over at the
 // end of the timeout.
-func (l *lifecycle) drain(status <-chan time.Time, timeout time.Duration) {
+func (l *lifecycle) drain(status <-chan time.Time, timeout time.Duration, end func(context.Context) error) {
 	left := l.draining()
 	l.status = describeDrain(left)
 	tell(l.log, l.notify.Stopping(l.status))
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	ended := make(chan error, 1)
-	go func() { ended <- l.server.Shutdown(ctx) }()
+	go func() { ended <- end(ctx) }()
 	for {
 		select {
 		case err := <-ended:

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net"
 	"os"
@@ -15,6 +16,7 @@ import (
 	"github.com/sirupsen/logrus"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
 
 	"github.com/marianned/marianned/activation"
 	"github.com/marianned/marianned/rpc"
@@ -84,6 +86,11 @@ type manager struct {
 	mu   sync.Mutex
 	told []string
 	fail error
+
+	failures map[string]error // by what is told
+
+	storeLimit int
+	store      []*os.File // not what was taken out of it
 }
 
 func (m *manager) add(text string) error {
@@ -91,6 +98,9 @@ func (m *manager) add(text string) error {
 	defer m.mu.Unlock()
 	if m.fail != nil {
 		return m.fail
+	}
+	if err := m.failures[text]; err != nil {
+		return err
 	}
 	m.told = append(m.told, text)
 	return nil
@@ -101,6 +111,34 @@ func (m *manager) Reloading() error             { return m.add("RELOADING") }
 func (m *manager) Status(status string) error   { return m.add("STATUS " + status) }
 func (m *manager) Stopping(status string) error { return m.add("STOPPING " + status) }
 func (m *manager) Watchdog() error              { return m.add("WATCHDOG") }
+
+func (m *manager) StoreLimit() (limit int, known bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.storeLimit, true
+}
+
+func (m *manager) Store(name string, c syscall.Conn) error {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return err
+	}
+	duplicate := -1
+	controlErr := raw.Control(func(fd uintptr) { duplicate, err = unix.FcntlInt(fd, unix.F_DUPFD_CLOEXEC, 0) })
+	if err := errors.Join(controlErr, err); err != nil {
+		return err
+	}
+	if err := m.add("STORE " + name); err != nil {
+		return errors.Join(err, unix.Close(duplicate))
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.store = append(m.store, os.NewFile(uintptr(duplicate), name))
+	return nil
+}
+
+func (m *manager) Unstore(name string) error   { return m.add("UNSTORE " + name) }
+func (m *manager) Barrier(time.Duration) error { return m.add("BARRIER") }
 
 func (m *manager) ExtendTimeout(by time.Duration) error { return m.add("EXTEND " + by.String()) }
 

@@ -59,7 +59,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 		return err
 	}
 	boundMemory(cfg.Limits)
-	sockets, err := openSockets(cfg)
+	sockets, stored, err := openSockets(cfg)
 	if err != nil {
 		return err
 	}
@@ -79,7 +79,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if err != nil {
 		return err
 	}
-	l.notify, l.terminate, l.hangup = notifier, terminate, hangup
+	l.notify, l.terminate, l.hangup, l.stored = notifier, terminate, hangup, stored
 	l.watchdogInterval = notifier.WatchdogInterval()
 	return l.run(ctx)
 }
@@ -95,27 +95,28 @@ func ReportFailure(err error) {
 	_ = notifier.Failed(errnoOf(err), err.Error()) // nobody is left to be told
 }
 
-// openSockets returns the inherited sockets, else one that it bound.
-func openSockets(cfg Config) ([]*activation.Socket, error) {
-	sockets, err := activation.Inherit()
+// openSockets returns the inherited sockets and what came with them, else one
+// socket that it bound.
+func openSockets(cfg Config) (sockets []*activation.Socket, stored []*os.File, err error) {
+	sockets, stored, err = activation.InheritStored()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if sockets != nil {
 		warnOfUnusedSettings(cfg, sockets)
-		return sockets, nil
+		return sockets, stored, nil
 	}
 	path := cfg.Socket
 	if path == "" {
 		if path, err = config.DefaultServeSocket(); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
 	socket, err := activation.Bind(activation.BindOptions{Path: path, Mode: cfg.Mode, Group: cfg.Group})
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return []*activation.Socket{socket}, nil
+	return []*activation.Socket{socket}, nil, nil
 }
 
 // warnOfUnusedSettings says what of the configuration the service manager's
