@@ -25,6 +25,18 @@ func TestARestartTellsEachClientWhatBecameOfItsCalls(t *testing.T) {
 	require.NotZero(t, h.count(cut), "half of the clients have sent half a frame when the daemon stops")
 }
 
+// With keep_connections no client sees anything of a restart but that an answer
+// takes its time.
+func TestWithKeepConnectionsARestartCostsNoClientACallOrItsConnection(t *testing.T) {
+	b := installed(t)
+	fixture(t, b, "--keep-connections")
+	h := restarted(t, b)
+	require.NotZero(t, h.count(answered))
+	require.Zero(t, h.count(refused))
+	require.Zero(t, h.count(cut))
+	require.Equal(t, soaking(40, 200), h.connections, "one for each client")
+}
+
 // restarted restarts the service again and again under clients that call all the
 // time, half of which have sent a part of a frame at that moment. Its history has
 // been checked.
