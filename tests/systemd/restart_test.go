@@ -29,7 +29,7 @@ func TestARestartTellsEachClientWhatBecameOfItsCalls(t *testing.T) {
 // takes its time.
 func TestWithKeepConnectionsARestartCostsNoClientACallOrItsConnection(t *testing.T) {
 	b := installed(t)
-	fixture(t, b, "--keep-connections")
+	fixture(t, b, "--keep-connections=true")
 	h := restarted(t, b)
 	require.NotZero(t, h.count(answered))
 	require.Zero(t, h.count(refused))
