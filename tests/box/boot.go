@@ -38,7 +38,8 @@ func (b *Box) start() error {
 		close(b.ended)
 		return err
 	}
-	b.notify = notify
+	b.ready = make(chan int, 1)
+	go b.listen(notify)
 	started := make(chan error)
 	go b.supervise(notify.LocalAddr().String(), started)
 	if err := <-started; err != nil {
@@ -145,30 +146,41 @@ func (b *Box) launch(root string, boot int, notify string) (*exec.Cmd, error) {
 	return command, command.Start()
 }
 
-// awaitReady waits for sd_notify(3) messages of systemd-nspawn: the pid of the
-// box's PID 1, and then that it has booted.
-func (b *Box) awaitReady() error {
-	if err := b.notify.SetReadDeadline(time.Now().Add(Patience)); err != nil {
-		return err
-	}
-	started := false
+// listen takes in the sd_notify(3) messages of systemd-nspawn for as long as there
+// are any: the pid of the box's PID 1, that it has booted, and whatever else that
+// says. Unread ones would fill the socket, and then stop PID 1 itself.
+func (b *Box) listen(notify *net.UnixConn) {
+	pid := 0
 	message := make([]byte, 4096)
 	for {
-		n, err := b.notify.Read(message)
+		n, err := notify.Read(message)
 		if err != nil {
-			return fmt.Errorf("it has not booted: %w", err)
+			return // the box has ended
 		}
 		for line := range strings.Lines(string(message[:n])) {
 			line = strings.TrimSuffix(line, "\n")
-			if pid, found := strings.CutPrefix(line, "X_NSPAWN_LEADER_PID="); found {
-				if b.pid, err = strconv.Atoi(pid); err != nil {
-					return err
-				}
-				started = true
+			if text, found := strings.CutPrefix(line, "X_NSPAWN_LEADER_PID="); found {
+				pid, _ = strconv.Atoi(text) // that of another is none
 			}
-			if line == "READY=1" && started {
-				return nil
+			if line == "READY=1" && pid != 0 {
+				select {
+				case b.ready <- pid:
+				default: // nobody has waited for the last time
+				}
+				pid = 0
 			}
 		}
+	}
+}
+
+// awaitReady waits until the box has booted.
+func (b *Box) awaitReady() error {
+	select {
+	case b.pid = <-b.ready:
+		return nil
+	case <-b.ended:
+		return errors.New("it has ended before it had booted")
+	case <-time.After(Patience):
+		return fmt.Errorf("it has not booted within %s", Patience)
 	}
 }

@@ -2,7 +2,6 @@ package box
 
 import (
 	"fmt"
-	"net"
 	"os"
 	"sync"
 	"testing"
@@ -19,11 +18,11 @@ const Patience = time.Minute
 // from several goroutines at once, but for Reboot; those that take a testing.TB may
 // end the test, and are for its goroutine.
 type Box struct {
-	name   string // of the machine, of its cgroup, and of its folder in stateFolder
-	lower  string // the root that it is over
-	lock   *os.File
-	notify *net.UnixConn // on which systemd-nspawn tells of the box
-	pid    int           // of its PID 1, as the host sees it
+	name  string // of the machine, of its cgroup, and of its folder in stateFolder
+	lower string // the root that it is over
+	lock  *os.File
+	ready chan int // of capacity 1: the box has booted, and this is its PID 1
+	pid   int      // of its PID 1, as the host sees it
 	// ended is closed when systemd-nspawn has ended.
 	ended chan struct{}
 }
