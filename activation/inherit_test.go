@@ -1,6 +1,7 @@
 package activation
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -23,6 +24,8 @@ import (
 // In pid and pidfdID, "own" stands for the child's own.
 type passed struct {
 	PID, PidfdID, FDs, Names *string
+
+	Then string // the child to become; "" for the one that calls Inherit
 }
 
 func text(s string) *string { return &s }
@@ -49,7 +52,7 @@ func becomeChild() error {
 		}
 		os.Setenv(key, *value)
 	}
-	os.Setenv(childVariable, "inherit")
+	os.Setenv(childVariable, cmp.Or(env.Then, "inherit"))
 	return syscall.Exec("/proc/self/exe", os.Args, os.Environ())
 }
 

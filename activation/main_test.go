@@ -34,6 +34,7 @@ const (
 var children = map[string]func() error{
 	"become":     becomeChild,
 	"inherit":    inheritChild,
+	"connection": connectionChild,
 	"grandchild": grandchild,
 	"bind":       bindChild,
 	"starts":     startsChild,

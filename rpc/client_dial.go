@@ -24,6 +24,11 @@ const (
 // 5 s where it has no deadline; any other failure is returned at once, and
 // wraps the errno.
 func Dial(ctx context.Context, path string) (*Client, error) {
+	return ClientOptions{}.Dial(ctx, path)
+}
+
+// Dial is the function Dial with options.
+func (o ClientOptions) Dial(ctx context.Context, path string) (*Client, error) {
 	if _, ok := ctx.Deadline(); !ok {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, dialTimeout)
@@ -34,7 +39,7 @@ func Dial(ctx context.Context, path string) (*Client, error) {
 	for pause := dialPauseMin; ; pause = min(2*pause, dialPauseMax) {
 		nc, err := d.DialContext(ctx, "unix", path)
 		if err == nil {
-			return NewClient(nc, ClientOptions{}), nil
+			return NewClient(nc, o), nil
 		}
 		if errors.Is(err, syscall.EAGAIN) {
 			full = err
