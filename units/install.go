@@ -216,5 +216,8 @@ func next(scope Scope, files []File, actions []Action) []string {
 		// The service only: its socket keeps the clients that wait.
 		commands = append(commands, systemctl+" try-restart marianned.service")
 	}
+	if replaced["marianned-exec.socket"] {
+		commands = append(commands, systemctl+" try-restart marianned-exec.socket")
+	}
 	return commands
 }

@@ -68,8 +68,7 @@ func TestInstallAgainChangesNothingAndSaysSo(t *testing.T) {
 	for _, force := range []bool{false, true} {
 		reported, _, err := install(System, root, force)
 		require.NoError(t, err)
-		require.Equal(t, map[string]Action{"marianned.socket": Unchanged, "marianned.service": Unchanged,
-			"marianned.conf": Unchanged}, reported)
+		require.Equal(t, allBut(Unchanged, "", ""), reported)
 		after, err := os.Stat(service)
 		require.NoError(t, err)
 		require.True(t, os.SameFile(before, after), "the file was written anew")
@@ -103,19 +102,29 @@ func TestInstallLeavesEverythingAloneWhenOneFileDiffers(t *testing.T) {
 			require.ErrorIs(t, err, ErrDiffers)
 			require.ErrorContains(t, err, path)
 			require.Empty(t, result.Next)
-			require.Equal(t, map[string]Action{"marianned.socket": Withheld, "marianned.service": Differs,
-				"marianned.conf": Withheld}, reported)
+			require.Equal(t, allBut(Withheld, "marianned.service", Differs), reported)
 			require.Equal(t, before, tree(t, root))
 
 			reported, _, err = install(System, root, true)
 			require.NoError(t, err)
-			require.Equal(t, map[string]Action{"marianned.socket": Written, "marianned.service": Replaced,
-				"marianned.conf": Written}, reported)
+			require.Equal(t, allBut(Written, "marianned.service", Replaced), reported)
 			info, err := os.Lstat(path)
 			require.NoError(t, err)
 			require.True(t, info.Mode().IsRegular(), "a link must be replaced, never written through")
 		})
 	}
+}
+
+// allBut returns the same action for every file of the system but one.
+func allBut(action Action, name string, other Action) map[string]Action {
+	actions := map[string]Action{}
+	for _, file := range []string{"marianned.conf", "marianned.socket", "marianned.service", "marianned-exec.socket", "marianned-exec@.service"} {
+		actions[file] = action
+		if file == name {
+			actions[file] = other
+		}
+	}
+	return actions
 }
 
 func linkToCopy(path string) error {
@@ -159,14 +168,20 @@ func TestTheNextStepsFitTheScopeAndWhatWasDone(t *testing.T) {
 	require.Equal(t, []string{"systemctl --user daemon-reload",
 		"systemctl --user enable --now marianned.socket"}, result.Next)
 
-	files, err := Files(System, Params{}) // sysusers, socket, service
+	files, err := Files(System, Params{}) // sysusers, socket, service, exec socket, its service
 	require.NoError(t, err)
 	always := []string{"systemd-sysusers marianned.conf", "systemctl daemon-reload",
 		"systemctl enable --now marianned.socket"}
-	require.Equal(t, always, next(System, files, []Action{Written, Unchanged, Written}))
-	require.Equal(t, always, next(System, files, []Action{Replaced, Unchanged, Unchanged}))
-	require.Equal(t, append(always[:3:3], "systemctl try-restart marianned.service"),
-		next(System, files, []Action{Unchanged, Unchanged, Replaced}))
-	require.Equal(t, append(always[:3:3], "systemctl restart marianned.socket"),
-		next(System, files, []Action{Unchanged, Replaced, Replaced}))
+	for _, test := range []struct {
+		actions []Action
+		further []string
+	}{
+		{[]Action{Written, Unchanged, Written, Written, Written}, nil},
+		{[]Action{Replaced, Unchanged, Unchanged, Unchanged, Replaced}, nil},
+		{[]Action{Unchanged, Unchanged, Replaced, Unchanged, Unchanged}, []string{"systemctl try-restart marianned.service"}},
+		{[]Action{Unchanged, Replaced, Replaced, Unchanged, Unchanged}, []string{"systemctl restart marianned.socket"}},
+		{[]Action{Unchanged, Unchanged, Unchanged, Replaced, Unchanged}, []string{"systemctl try-restart marianned-exec.socket"}},
+	} {
+		require.Equal(t, append(always[:3:3], test.further...), next(System, files, test.actions))
+	}
 }

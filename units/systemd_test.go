@@ -46,7 +46,7 @@ func renderInto(t *testing.T, scope Scope, binary string) string {
 	word, err := quoteExecutable(binary)
 	require.NoError(t, err)
 	folder := t.TempDir()
-	for _, name := range []string{"marianned.socket", "marianned.service"} {
+	for _, name := range unitsOf(scope) {
 		content, err := embedded.ReadFile(scope.String() + "/" + name)
 		require.NoError(t, err)
 		require.NoError(t, os.WriteFile(filepath.Join(folder, name), render(content, word), 0o644))
@@ -54,10 +54,21 @@ func renderInto(t *testing.T, scope Scope, binary string) string {
 	return folder
 }
 
+func unitsOf(scope Scope) []string {
+	if scope == User {
+		return []string{"marianned.socket", "marianned.service"}
+	}
+	return []string{"marianned.socket", "marianned.service", "marianned-exec.socket", "marianned-exec@.service"}
+}
+
 // verify asks systemd. It exits 0 on unknown keys, so only silence is consent.
 func verify(t *testing.T, scope Scope, folder string) {
 	t.Helper()
-	_, stderr, err := analyze(t, folder, "--"+scope.String(), "verify", "./marianned.socket", "./marianned.service")
+	arguments := []string{"--" + scope.String(), "verify"}
+	for _, name := range unitsOf(scope) {
+		arguments = append(arguments, "./"+name)
+	}
+	_, stderr, err := analyze(t, folder, arguments...)
 	require.Empty(t, stderr)
 	require.NoError(t, err)
 }

@@ -84,6 +84,8 @@ func Files(scope Scope, params Params) ([]File, error) {
 			{"sysusers.d/marianned.conf", "/etc/sysusers.d"},
 			{"system/marianned.socket", folder},
 			{"system/marianned.service", folder},
+			{"system/marianned-exec.socket", folder},
+			{"system/marianned-exec@.service", folder},
 		}
 	case User:
 		home, err := configHome(params.ConfigHome)

@@ -38,7 +38,11 @@ func TestEveryCommandOfAUnitRunsTheGivenBinary(t *testing.T) {
 				}
 			}
 		}
-		require.Len(t, commands, 2, "ExecStart and ExecReload of %v", scope)
+		want := 2 // ExecStart and ExecReload
+		if scope == System {
+			want = 3 // ExecStart of the service for a call
+		}
+		require.Len(t, commands, want, scope)
 	}
 }
 
@@ -53,6 +57,8 @@ func TestTheSystemsFilesGoWhereAnOperatorsDo(t *testing.T) {
 		"/etc/sysusers.d/marianned.conf", // before the socket, whose group it makes
 		"/etc/systemd/system/marianned.socket",
 		"/etc/systemd/system/marianned.service",
+		"/etc/systemd/system/marianned-exec.socket",
+		"/etc/systemd/system/marianned-exec@.service",
 	}, paths)
 }
 

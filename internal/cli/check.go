@@ -14,6 +14,7 @@ import (
 	"github.com/marianned/marianned/internal/config"
 	"github.com/marianned/marianned/methods/definition"
 	"github.com/marianned/marianned/methods/operator"
+	"github.com/marianned/marianned/methods/outside"
 )
 
 // daemonUser is the User= of the system's unit.
@@ -68,7 +69,7 @@ func (c *checker) all(instance config.Instance) {
 		c.read = append(c.read, settings.Files...)
 		c.findings = append(c.findings, settings.Warnings...)
 	}
-	set, err := operator.Load(operator.Options{Folders: methodFolders(instance), Definition: definition.Options{Owners: trust.Owners}})
+	set, err := operator.Load(operator.Options{Folders: methodFolders(instance), Definition: definition.Options{Owners: trust.Owners}, Outside: outsideOf(instance.IsUser())})
 	c.methods(set, err)
 	if !instance.IsUser() {
 		c.readable(c.read, daemonUser)
@@ -88,8 +89,17 @@ func (c *checker) files(paths []string) {
 	c.read = append(c.read, configs...)
 	c.add(config.CheckFiles(configs, conffile.Trust{}))
 	if len(methods) > 0 {
-		c.methods(operator.LoadFiles(methods, operator.Options{Definition: definition.Options{Owners: []uint32{}}}))
+		c.methods(operator.LoadFiles(methods, operator.Options{Definition: definition.Options{Owners: []uint32{}}, Outside: outsideOf(false)}))
 	}
+}
+
+// outsideOf is for files that are only looked at. Whether the service manager
+// listens now is no matter of theirs.
+func outsideOf(user bool) operator.Outside {
+	if user {
+		return operator.Outside{Why: "a user's own daemon runs programs as this user alone: drop the key"}
+	}
+	return operator.Outside{Socket: outside.Socket}
 }
 
 // methods takes what was loaded.

@@ -165,7 +165,7 @@ func userPeer(u *user.User, err error) (*rpc.Peer, string, error) {
 
 // load reads the files that are meant, as the daemon would.
 func (o *explainOptions) load() (*operator.Set, error) {
-	opts := operator.Options{Folders: o.folders}
+	opts := operator.Options{Folders: o.folders, Outside: outsideOf(o.own)}
 	switch own := uint32(os.Geteuid()); {
 	case o.folders != nil:
 		if err := checkFolders(o.folders); err != nil {

@@ -68,6 +68,7 @@ func newRoot(args []string) *cobra.Command {
 		newUnitsCommand(),
 		newDemoCommand(),
 		newActivateCommand(),
+		newExecMethodCommand(),
 		newVersionCommand(),
 	)
 	root.SetHelpCommand(newHelpCommand(root))

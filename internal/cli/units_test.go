@@ -89,5 +89,5 @@ func TestInstallingTheSystemsUnitsNamesTheGroup(t *testing.T) {
 	require.NoError(t, installUnits(&out, units.System, units.Params{}, units.Options{Root: root}))
 	require.FileExists(t, filepath.Join(root, "etc/systemd/system/marianned.socket"))
 	require.NotContains(t, out.String(), "Run next", "the commands are for the running system")
-	require.Equal(t, 3, strings.Count(out.String(), "written"))
+	require.Equal(t, 5, strings.Count(out.String(), "written"))
 }

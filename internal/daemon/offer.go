@@ -6,13 +6,16 @@ import (
 	"net"
 	"os"
 	"strconv"
+	"syscall"
 
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
 
+	"github.com/marianned/marianned/internal/conffile"
 	"github.com/marianned/marianned/internal/config"
 	"github.com/marianned/marianned/methods"
 	"github.com/marianned/marianned/methods/operator"
+	"github.com/marianned/marianned/methods/outside"
 	"github.com/marianned/marianned/methods/peerunit"
 	"github.com/marianned/marianned/rpc"
 )
@@ -39,6 +42,7 @@ func (l *lifecycle) load(cfg Config) (*offer, error) {
 	}
 	set, err := operator.Load(operator.Options{
 		Folders: cfg.MethodFolders, Logger: l.log, Processes: &l.processes, Workers: &l.workers,
+		Outside: outsideOf(outside.Socket),
 	})
 	if err != nil {
 		return nil, config.Errorf("methods:\n%w", err)
@@ -64,6 +68,20 @@ func (l *lifecycle) load(cfg Config) (*offer, error) {
 		return nil, err
 	}
 	return o, nil
+}
+
+// outsideOf says whether the service manager runs programs as other users for this
+// daemon: it listens then where nobody but this process's user may connect.
+func outsideOf(socket string) operator.Outside {
+	info, err := os.Stat(socket)
+	if err == nil {
+		if st, ok := info.Sys().(*syscall.Stat_t); ok && st.Mode&syscall.S_IFMT == syscall.S_IFSOCK && st.Uid == uint32(os.Geteuid()) {
+			return operator.Outside{Socket: socket}
+		}
+		err = errors.New("it is no socket of this daemon's user")
+	}
+	return operator.Outside{Why: fmt.Sprintf("systemd runs none for this daemon: %s: %v; "+
+		"the system's daemon needs marianned-exec.socket to be started, and no other has one", socket, conffile.Reason(err))}
 }
 
 // report says what was loaded, and what of it is doubtful.

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"encoding/json"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -55,6 +56,23 @@ func TestABrokenFileOfMethodsEndsTheStartAndIsNamed(t *testing.T) {
 	told := p.told(t)
 	require.True(t, strings.HasPrefix(told, "STATUS=methods: "+dir), told)
 	require.Contains(t, told, "m.toml:3:1: ")
+}
+
+// The test is no daemon of the system's.
+func TestAMethodThatRunsAsAnotherUserIsRefusedWhereNobodyCouldRunIt(t *testing.T) {
+	dir := folderWith(t, "[methods.x]\nexec = [\"/bin/true\"]\nuser = \"root\"\n")
+	p := runDaemon(t, Config{MethodFolders: []string{dir}})
+	err := <-p.ended
+	require.ErrorIs(t, err, config.ErrInvalid)
+	require.ErrorContains(t, err, filepath.Join(dir, "m.toml")+":3:1: the program is to run as another user, but systemd runs none for this daemon: /run/marianned-exec.sock: ")
+
+	socket := filepath.Join(t.TempDir(), "s")
+	require.Contains(t, outsideOf(socket).Why, "no such file")
+	l, err := net.Listen("unix", socket)
+	require.NoError(t, err)
+	defer l.Close()
+	require.Equal(t, socket, outsideOf(socket).Socket)
+	require.Contains(t, outsideOf(dir).Why, "it is no socket of this daemon's user")
 }
 
 func TestTheSocketThatACallerCameThroughCounts(t *testing.T) {

@@ -43,7 +43,7 @@ var layers = map[string][]string{
 	"internal/conffile":   {"internal/suggest"},
 	"internal/wirescript": {"rpc", "internal/config"},
 	"internal/config":     {"rpc", "activation", "methods", "internal/conffile", "internal/suggest"},
-	"internal/daemon":     {"rpc", "activation", "methods", "internal/config", "internal/version"},
+	"internal/daemon":     {"rpc", "activation", "methods", "internal/conffile", "internal/config", "internal/version"},
 	"internal/demo":       {"rpc", "activation", "internal/version"},
 	"internal/cli": {"rpc", "activation", "methods", "units",
 		"internal/config", "internal/conffile", "internal/daemon", "internal/demo", "internal/suggest", "internal/version"},

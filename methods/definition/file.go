@@ -82,6 +82,16 @@ type Program struct {
 	MaxOutputBytes    int   `toml:"max_output_bytes"`
 }
 
+// Outside reports whether the program is run by a service of its own, as another
+// user, and not by the daemon.
+func (p Program) Outside() bool { return p.Runner == RunnerUnit || p.Runner == "" && p.User != "" }
+
+// The runners.
+const (
+	RunnerChild = "child"
+	RunnerUnit  = "unit"
+)
+
 // Duration is written as "10s" or "1m30s".
 type Duration struct{ time.Duration }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/marianned/marianned/methods/backend"
 	"github.com/marianned/marianned/methods/definition"
+	"github.com/marianned/marianned/methods/outside"
 	"github.com/marianned/marianned/methods/policy"
 	"github.com/marianned/marianned/methods/program"
 	"github.com/marianned/marianned/methods/schema"
@@ -33,6 +34,19 @@ type Options struct {
 	Processes *program.Processes
 	// Workers are those of all sets of a daemon; nil for those of this one alone.
 	Workers *worker.Workers
+	// Outside says what becomes of programs that run as another user.
+	Outside Outside
+}
+
+// Outside says what becomes of the methods whose programs run outside of the
+// daemon.
+type Outside struct {
+	// Socket is where the service manager listens for them. Where it is "" they are
+	// refused, for the reason Why.
+	Socket string
+	Why    string
+	// Here has them run in this process, which is the one outside.
+	Here bool
 }
 
 // Set is what all files together define. Its methods may be called from any
@@ -126,7 +140,7 @@ func (s *Set) buildMethod(d *definition.Method, others *elsewhere, opts Options,
 	checkOneWay(d, findings)
 	switch {
 	case d.Exec != nil:
-		m.backend = program.New(d, params, opts.Processes, findings)
+		m.backend = buildProgram(d, params, opts, findings)
 	case d.Worker != "", d.Forward != "":
 		if m.backend = others.build(d, params, opts, findings); m.backend == nil {
 			return m
@@ -139,6 +153,26 @@ func (s *Set) buildMethod(d *definition.Method, others *elsewhere, opts Options,
 	}
 	s.backends = append(s.backends, m.backend)
 	return m
+}
+
+// buildProgram makes what runs a program, here or outside. What is wrong with it
+// is found wherever it runs.
+func buildProgram(d *definition.Method, params *schema.Params, opts Options, findings *definition.Findings) backend.Backend {
+	p := program.New(d, params, opts.Processes, findings)
+	switch {
+	case !d.Outside():
+		return p
+	case opts.Outside.Here:
+		p.RunAs(d, findings)
+		return p
+	case opts.Outside.Socket == "":
+		at := d.At("user")
+		if d.User == "" {
+			at = d.At("runner")
+		}
+		findings.Add(at, "the program is to run as another user, but %s", opts.Outside.Why)
+	}
+	return outside.NewRunner(opts.Outside.Socket, d.Stream)
 }
 
 func addSchemaError(d *definition.Method, key string, err error, findings *definition.Findings) {

@@ -77,15 +77,21 @@ func (m *method) serveStream(ctx context.Context, req *rpc.Request, stream *rpc.
 }
 
 func (m *method) call(ctx context.Context, req *rpc.Request, emit func(string, any) error) (any, error) {
-	values, params, err := m.decode(ctx, req.Params)
+	result, err := m.run(ctx, req.Params, &backend.Call{Method: req.Method, RequestID: req.ID(), Peer: req.Peer, Emit: emit})
 	if err != nil {
 		return nil, err
 	}
-	call := &backend.Call{
-		Method: req.Method, Params: params, Values: values,
-		RequestID: req.ID(), Peer: req.Peer, Emit: emit,
-		Log: m.set.log.WithFields(logrus.Fields{"method": req.Method, "request": req.ID(), "uid": req.Peer.UID, "pid": req.Peer.PID}),
+	return result, nil
+}
+
+// run answers a call, of which all is known but what is made of params.
+func (m *method) run(ctx context.Context, raw rpc.RawMessage, call *backend.Call) (rpc.RawMessage, error) {
+	values, params, err := m.decode(ctx, raw)
+	if err != nil {
+		return nil, err
 	}
+	call.Params, call.Values = params, values
+	call.Log = m.set.log.WithFields(logrus.Fields{"method": call.Method, "request": call.RequestID, "uid": call.Peer.UID, "pid": call.Peer.PID})
 	result, err := m.backend.Call(ctx, call)
 	if err != nil {
 		return nil, err

@@ -182,12 +182,29 @@ func TestPlaceholdersAreReadStrictly(t *testing.T) {
 	}
 }
 
-func TestAProgramRunsAsNobodyElse(t *testing.T) {
+func TestAProgramOfAnotherUserSaysWhoAndRunsOutside(t *testing.T) {
 	for text, want := range map[string]string{
-		"runner = \"unit\"": `runner is "unit", expected one of: child`,
-		"user = \"root\"":   `user is "root", but this daemon runs programs as its own user alone`,
+		"runner = \"unit\"":                     `runner = "unit" is for a program of another user than the daemon`,
+		"runner = \"thread\"":                   `runner is "thread", expected one of: child, unit`,
+		"runner = \"child\"\nuser = \"nobody\"": `user is "nobody", but runner = "child" runs programs as the daemon's own user`,
 	} {
 		_, findings := read(t, "exec = [\"/bin/true\"]\n"+text)
 		require.ErrorContains(t, findings.Err(), want)
+	}
+}
+
+func TestTheCredentialOfAUserHasItsGroupsAndNoOther(t *testing.T) {
+	root, err := credentialOf("root")
+	require.NoError(t, err)
+	require.Zero(t, root.Uid)
+	byNumber, err := credentialOf("0")
+	require.NoError(t, err)
+	require.Equal(t, root, byNumber)
+	nobody, err := credentialOf("nobody")
+	require.NoError(t, err)
+	require.NotContains(t, nobody.Groups, uint32(0))
+	for _, name := range []string{"no-such-user", "4294967294", ""} {
+		_, err = credentialOf(name)
+		require.Error(t, err, name)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/marianned/marianned/internal/suggest"
 	"github.com/marianned/marianned/methods/backend"
@@ -46,6 +47,9 @@ type Program struct {
 	replyStderr bool
 	success     []int
 	maxOutput   int
+
+	// credential is whom it runs as; nil for the user of this process.
+	credential *syscall.Credential
 
 	params    *schema.Params
 	processes *Processes
@@ -154,10 +158,8 @@ func (p *Program) readSettings(m *definition.Method, findings *definition.Findin
 			findings.Add(m.At(key), "%s is %q, expected one of: %s", key, value, strings.Join(values, ", "))
 		}
 	}
-	oneOf("runner", m.Runner, "child")
-	if m.User != "" {
-		findings.Add(m.At("user"), "user is %q, but this daemon runs programs as its own user alone: drop the key", m.User)
-	}
+	oneOf("runner", m.Runner, definition.RunnerChild, definition.RunnerUnit)
+	p.readUser(m, findings)
 	oneOf("stdin", m.Stdin, "params")
 	oneOf("result", m.Result, resultText, resultLines, resultJSON)
 	oneOf("stderr", m.Stderr, "log", "reply")

@@ -40,7 +40,7 @@ func (r *run) start(argv []string) (err error) {
 	if err != nil {
 		return err
 	}
-	pid, pidfd, err := spawn(argv, p.environ(r.call), p.directory, theirs)
+	pid, pidfd, err := spawn(argv, p.environ(r.call), p.directory, p.credential, theirs)
 	theirs.closeBut(null)
 	if err != nil {
 		ours.close()
@@ -107,7 +107,7 @@ func (r *run) wait() (syscall.WaitStatus, error) {
 	defer r.close()
 	status, err := r.process.reap()
 	r.drain()
-	if r.process.wasStopped() {
+	if r.process.wasStopped() && r.program.credential == nil { // else the unit has all of it, and ends it
 		killEscaped(r.call.RequestID)
 	}
 	if r.program.stream && len(r.output) > 0 {

@@ -67,13 +67,13 @@ func pipe(read, write, mine *int) error {
 
 // spawn starts a program that leads a process group of its own. pidfd is -1
 // where the kernel has none.
-func spawn(argv, environment []string, directory string, fds pipes) (pid, pidfd int, err error) {
+func spawn(argv, environment []string, directory string, credential *syscall.Credential, fds pipes) (pid, pidfd int, err error) {
 	pidfd = -1
 	pid, _, err = syscall.StartProcess(argv[0], argv, &syscall.ProcAttr{
 		Dir:   directory,
 		Env:   environment,
 		Files: []uintptr{uintptr(fds.stdin), uintptr(fds.stdout), uintptr(fds.stderr)},
-		Sys:   &syscall.SysProcAttr{Setpgid: true, PidFD: &pidfd},
+		Sys:   &syscall.SysProcAttr{Setpgid: true, PidFD: &pidfd, Credential: credential},
 	})
 	return pid, pidfd, err
 }

@@ -37,12 +37,9 @@ func TestTheExampleOfAServiceTellsItsStateToAMemberOfTheGroup(t *testing.T) {
 	require.Contains(t, refused.Stderr, "-32602", "a unit that is not in the list")
 }
 
-// In the box nobody asks polkit: there the daemon has the right that the example's
-// rule gives it.
 func TestTheExampleOfAServiceRestartsIt(t *testing.T) {
 	b := installed(t)
 	exampleMethods(t, b, "service.toml")
-	b.DropIn(t, serviceUnit, "[Service]\nUser=root\n")
 	user(t, b, "keeper", "marianned", "adm")
 	before := b.Show(t, "web.service", "MainPID")["MainPID"]
 	b.Run(t, box.As("keeper", binary, "call", "service.restart", "unit=web")...)
