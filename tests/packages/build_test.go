@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -101,17 +102,28 @@ func TestTheScriptsKnowEverySocketOfTheSystem(t *testing.T) {
 	sockets, err := filepath.Glob(checkout + "/units/system/*.socket")
 	require.NoError(t, err)
 	require.NotEmpty(t, sockets)
-	var names []string
+	var all, wanted []string
 	for _, socket := range sockets {
-		names = append(names, filepath.Base(socket))
+		text, err := os.ReadFile(socket)
+		require.NoError(t, err)
+		all = append(all, filepath.Base(socket))
+		if strings.Contains(string(text), "\n[Install]\n") {
+			wanted = append(wanted, filepath.Base(socket))
+		}
 	}
 	scripts, err := filepath.Glob(checkout + "/packaging/*/p*") // preinst, post, ...
 	require.NoError(t, err)
 	require.Len(t, scripts, 8)
+	list := regexp.MustCompile(`(?m)^(sockets|wanted)="(.*)"$`)
 	for _, script := range scripts {
 		text, err := os.ReadFile(script)
 		require.NoError(t, err)
-		require.Contains(t, string(text), "sockets=\""+strings.Join(names, " ")+"\"\n", script)
+		lists := list.FindAllStringSubmatch(string(text), -1)
+		require.NotEmpty(t, lists, script)
+		for _, l := range lists {
+			names := map[string][]string{"sockets": all, "wanted": wanted}[l[1]]
+			require.Equal(t, strings.Join(names, " "), l[2], "%s: %s", script, l[1])
+		}
 	}
 }
 

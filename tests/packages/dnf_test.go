@@ -26,7 +26,7 @@ func TestDnfInstallsUpgradesAndRemovesTheRpm(t *testing.T) {
 	need(t, "dnf", "dnf")
 	need(t, "rpmbuild", "rpm")
 	t.Parallel()
-	b := box.BootRoot(t, box.HostRoot)
+	b := bare(t)
 	put(t, b, rpmOf(older(t), previous, runtime.GOARCH), "/srv/"+previous+".rpm")
 	put(t, b, rpmOf(all(t), current, runtime.GOARCH), "/srv/"+current+".rpm")
 	dnf := func(args ...string) box.Result {

@@ -29,6 +29,14 @@ const (
 	newRpm     = "/srv/new.rpm"
 )
 
+// bare boots a box over the root of this machine, where nothing is of the package.
+func bare(t *testing.T) *box.Box {
+	t.Helper()
+	b := box.BootRoot(t, box.HostRoot)
+	b.Run(t, "rm", "-rf", "/etc/marianned", "/usr/lib/marianned", "/usr/share/doc/marianned", "/usr/bin/marianned")
+	return b
+}
+
 // onRpm runs a test in a Debian that takes packages from rpm: with the helper and
 // triggers of the Fedora family's systemd, as far as they were written here, and
 // without, as an older systemd has none.
@@ -38,7 +46,7 @@ func onRpm(t *testing.T, test func(t *testing.T, b *box.Box, triggers func())) {
 	t.Parallel()
 	for name, withHelper := range map[string]bool{"with systemd's helper": true, "without it": false} {
 		t.Run(name, func(t *testing.T) {
-			b := box.BootRoot(t, box.HostRoot)
+			b := bare(t)
 			put(t, b, rpmOf(older(t), previous, runtime.GOARCH), oldRpm)
 			put(t, b, rpmOf(all(t), current, runtime.GOARCH), newRpm)
 			b.Run(t, "rpm", "--initdb")
