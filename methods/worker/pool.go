@@ -63,6 +63,7 @@ var (
 
 // pool is the processes of one definition.
 type pool struct {
+	key      string // of settings
 	settings *Settings
 	launch   func() (*child, error)
 	log      logrus.FieldLogger
@@ -73,7 +74,7 @@ type pool struct {
 	ready    []*process  // those that take calls
 	starting *process    // one at a time
 	all      map[*process]struct{}
-	users    int  // methods that may still submit
+	users    int  // methods, and calls: those that may still submit
 	secret   bool // a method has sensitive parameters: stderr may show them
 	stopped  bool
 	quiet    chan struct{} // closed when nothing is left of a pool that is stopped, or not used any more
@@ -83,9 +84,9 @@ type pool struct {
 	wake      *time.Timer // at notBefore
 }
 
-func newPool(s *Settings, log logrus.FieldLogger) *pool {
+func newPool(key string, s *Settings, log logrus.FieldLogger) *pool {
 	return &pool{
-		settings: s, launch: s.start, log: log.WithField("worker", s.Name),
+		key: key, settings: s, launch: s.start, log: log.WithField("worker", s.Name),
 		all: make(map[*process]struct{}), quiet: make(chan struct{}),
 	}
 }
@@ -248,7 +249,7 @@ func (p *pool) retireLocked() {
 
 var errUnused = errors.New("no method uses it any more")
 
-// use counts a method in.
+// use counts a method or a call in.
 func (p *pool) use(secret bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -256,7 +257,14 @@ func (p *pool) use(secret bool) {
 	p.secret = p.secret || secret
 }
 
-// release counts a method out, and reports whether it was the last.
+// hides reports whether what the worker writes to stderr is kept from the log.
+func (p *pool) hides() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.secret
+}
+
+// release counts one out, and reports whether it was the last.
 func (p *pool) release() (last bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

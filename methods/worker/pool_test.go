@@ -92,7 +92,7 @@ func stage(t *testing.T, s Settings, body func(f *fake)) *staged {
 	logger := logrus.New()
 	g := &staged{log: new(logBuffer), begun: time.Now()}
 	logger.SetOutput(g.log)
-	g.pool = newPool(&s, logger)
+	g.pool = newPool(s.key(), &s, logger)
 	g.launch = func() (*child, error) { return g.newFake(body) }
 	g.use(false)
 	t.Cleanup(func() {

@@ -37,10 +37,7 @@ func (w *process) logStderr(stderr io.Reader) {
 }
 
 func (w *process) stderrEntry(line []byte) *logrus.Entry {
-	w.pool.mu.Lock()
-	secret := w.pool.secret
-	w.pool.mu.Unlock()
-	if secret {
+	if w.pool.hides() {
 		return w.pool.log.WithField("stderr", "not shown, since a method of this worker has sensitive params").WithField("bytes", len(line))
 	}
 	return w.pool.log.WithField("stderr", strings.ToValidUTF8(string(line), "\uFFFD"))

@@ -69,8 +69,10 @@ func (w *Worker) Call(ctx context.Context, call *backend.Call) (rpc.RawMessage, 
 	if call.Emit != nil {
 		emit = func(m message) { w.emit(call, m) }
 	}
-	x := w.pool.submit(func(id uint64) []byte { return w.frame(id, call) }, emit)
-	o, ok := w.pool.await(ctx, x)
+	pool := w.workers.hold(w.pool)
+	defer w.workers.release(pool)
+	x := pool.submit(func(id uint64) []byte { return w.frame(id, call) }, emit)
+	o, ok := pool.await(ctx, x)
 	switch {
 	case !ok:
 		return nil, context.Cause(ctx)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -331,4 +332,25 @@ func TestAReloadKeepsWorkersWhoseDefinitionHasNotChanged(t *testing.T) {
 	cancel()
 	<-waiting
 	<-old["pid"].worker.pool.quiet
+}
+
+// A call may have been taken before a reload and come after it.
+func TestACallOfAMethodThatIsClosedIsAnsweredAndLeavesNoWorker(t *testing.T) {
+	b := newBench(t)
+	old := plain(t, b, "", "pid")["pid"]
+	pid := old.ask("{}")
+	old.worker.Close()
+	<-old.worker.pool.quiet
+	late := old.ask("{}")
+	require.NotEqual(t, pid, late)
+	b.workers.mu.Lock()
+	pools := slices.Clone(b.workers.pools)
+	b.workers.mu.Unlock()
+	for _, pool := range pools {
+		<-pool.quiet
+	}
+
+	same := plain(t, b, "", "pid")["pid"]
+	require.Equal(t, same.ask("{}"), old.ask("{}"), "a process that is there is used")
+	same.worker.Close()
 }

@@ -11,20 +11,30 @@ import (
 // changed keeps its processes. The zero value is none.
 type Workers struct {
 	mu      sync.Mutex
-	byKey   map[string]*pool // those that methods use
+	byKey   map[string]*pool // those that methods and calls use
 	pools   []*pool          // and those that are ending
 	stopped bool
 }
 
-// use returns the pool of a definition, for one more method.
+// use returns the pool of a definition, for one more method. It is released.
 func (ws *Workers) use(s *Settings, secret bool, log logrus.FieldLogger) *pool {
+	return ws.useKey(s.key(), s, secret, log)
+}
+
+// hold returns the pool of p's definition, for one call: p, as long as a method uses
+// it. A call that was taken before a reload may come when the methods of its time
+// are closed.
+func (ws *Workers) hold(p *pool) *pool {
+	return ws.useKey(p.key, p.settings, p.hides(), p.log)
+}
+
+func (ws *Workers) useKey(key string, s *Settings, secret bool, log logrus.FieldLogger) *pool {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
 	ws.pools = slices.DeleteFunc(ws.pools, (*pool).isQuiet)
-	key := s.key()
 	p := ws.byKey[key]
 	if p == nil {
-		p = newPool(s, log)
+		p = newPool(key, s, log)
 		if ws.byKey == nil {
 			ws.byKey = make(map[string]*pool)
 		}
@@ -44,7 +54,7 @@ func (ws *Workers) release(p *pool) {
 	ws.mu.Lock()
 	defer ws.mu.Unlock()
 	if p.release() {
-		delete(ws.byKey, p.settings.key())
+		delete(ws.byKey, p.key)
 	}
 }
 
