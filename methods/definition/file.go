@@ -71,6 +71,11 @@ type Program struct {
 	// Runner is "child" or "unit"; "" is "unit" where User is set.
 	Runner string `toml:"runner"`
 	User   string `toml:"user"`
+	// Nice is the niceness of a program that runs outside, 0 for that of its service.
+	Nice int `toml:"nice"`
+	// Limits are those of setrlimit(2), hard and soft, by their names there in lower
+	// case without RLIMIT_, in the units there.
+	Limits map[string]int64 `toml:"limits"`
 
 	Directory   string            `toml:"directory"`
 	Environment map[string]string `toml:"environment"`

@@ -48,6 +48,8 @@ type Program struct {
 	success     []int
 	maxOutput   int
 
+	limits []string // the command that sets them; nil for none
+	nice   int
 	// credential is whom it runs as; nil for the user of this process.
 	credential *syscall.Credential
 
@@ -160,6 +162,8 @@ func (p *Program) readSettings(m *definition.Method, findings *definition.Findin
 	}
 	oneOf("runner", m.Runner, definition.RunnerChild, definition.RunnerUnit)
 	p.readUser(m, findings)
+	p.readNice(m, findings)
+	p.readLimits(m, findings)
 	oneOf("stdin", m.Stdin, "params")
 	oneOf("result", m.Result, resultText, resultLines, resultJSON)
 	oneOf("stderr", m.Stderr, "log", "reply")

@@ -40,7 +40,13 @@ func (r *run) start(argv []string) (err error) {
 	if err != nil {
 		return err
 	}
-	pid, pidfd, err := spawn(argv, p.environ(r.call), p.directory, p.credential, theirs)
+	var pid, pidfd int
+	if argv, err = p.limited(argv); err == nil {
+		err = p.withNice(func() (err error) {
+			pid, pidfd, err = spawn(argv, p.environ(r.call), p.directory, p.credential, theirs)
+			return err
+		})
+	}
 	theirs.closeBut(null)
 	if err != nil {
 		ours.close()

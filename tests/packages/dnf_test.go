@@ -17,7 +17,7 @@ Release: 1
 Summary: What Debian has
 License: Apache-2.0
 BuildArch: noarch
-Provides: systemd coreutils /bin/sh
+Provides: systemd coreutils /bin/sh /usr/bin/prlimit
 %description
 %files
 `

@@ -54,8 +54,16 @@ timeout = "1s"
 exec    = ["/bin/sh", "-c", "setsid sleep 6543 & trap '' TERM; while :; do sleep 6543; done"]
 
 [methods."inside"]
-allow = ["user:ann"]
-exec  = ["/bin/id"]
+allow  = ["user:ann"]
+exec   = ["/bin/sh", "-c", "ulimit -n"]
+limits = { nofile = 32 }
+
+[methods."nice"]
+allow  = ["user:ann"]
+user   = "bob"
+nice   = 7
+limits = { nofile = 64 }
+exec   = ["/bin/sh", "-c", "nice; ulimit -n; id -un"]
 `
 
 func outsideBox(t *testing.T) *box.Box {
@@ -106,6 +114,8 @@ func TestAMethodRunsAsTheUserThatItsFileNames(t *testing.T) {
 		require.Contains(t, stream.Stdout, `"line":"`+n+`"`)
 	}
 	require.Equal(t, "marianned", b.Show(t, serviceUnit, "User")["User"])
+	require.Equal(t, `"7\n64\nbob\n"`, strings.TrimSpace(as(t, b, "ann", "nice").Stdout))
+	require.Equal(t, `"32\n"`, strings.TrimSpace(as(t, b, "ann", "inside").Stdout), "in the sandbox")
 
 	// Nothing of all that is left.
 	box.Await(t, "the services of the calls have ended", func() bool {
