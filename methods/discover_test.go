@@ -20,7 +20,8 @@ func TestDiscoverListsWhatTheCallerMaySee(t *testing.T) {
 	s := start(t, rpc.Limits{})
 	var doc document
 	s.dial(operator).result("rpc.discover", &doc)
-	require.Equal(t, []string{"daemon.config", "daemon.health", "daemon.monitor.stream", "daemon.ready", "daemon.shutdown",
+	require.Equal(t, []string{"daemon.config", "daemon.health", "daemon.metrics", "daemon.monitor.stream",
+		"daemon.peers", "daemon.ready", "daemon.shutdown",
 		"daemon.status", "rpc.cancel", "rpc.discover", "rpc.echo", "rpc.ping"}, names(doc))
 	require.Equal(t, "1.3.2", doc.OpenRPC)
 	require.Equal(t, info{Title: "marianned", Version: "1.2.3"}, doc.Info)

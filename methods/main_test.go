@@ -79,6 +79,7 @@ func start(t testing.TB, limits rpc.Limits, own ...*rpc.Method) *service {
 		Version: "1.2.3",
 		Started: time.Now(),
 		Server:  s.server,
+		Metrics: func() (string, error) { return "up 1\n", nil },
 		Stop:    func(graceful bool) { s.stops <- graceful },
 	}
 	require.NoError(t, Register(registry, s.daemon))

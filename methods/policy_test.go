@@ -18,6 +18,8 @@ func TestWhoeverMayConnectMayAskHowTheDaemonIs(t *testing.T) {
 		"daemon.ready":          true,
 		"daemon.status":         true,
 		"daemon.config":         false,
+		"daemon.metrics":        false,
+		"daemon.peers":          false,
 		"daemon.monitor.stream": false,
 		"daemon.shutdown":       false,
 		"daemon.unheard.of":     false,

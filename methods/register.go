@@ -40,6 +40,9 @@ type Daemon struct {
 	// that. An error that can be told to the caller is a ReloadFailed. nil: there
 	// is no daemon.reload.
 	Reload func(ctx context.Context) (Reloaded, error)
+	// Metrics answers daemon.metrics, in the text format of Prometheus. nil: there
+	// is none.
+	Metrics func() (string, error)
 
 	registry *rpc.Methods
 }
@@ -55,6 +58,8 @@ const (
 	readyName    = "daemon.ready"
 	statusName   = "daemon.status"
 	configName   = "daemon.config"
+	metricsName  = "daemon.metrics"
+	peersName    = "daemon.peers"
 	monitorName  = "daemon.monitor.stream"
 	reloadName   = "daemon.reload"
 	shutdownName = "daemon.shutdown"
@@ -63,7 +68,7 @@ const (
 // BuiltIn returns the names of the methods about the daemon, those that Daemon
 // can leave out too.
 func BuiltIn() []string {
-	return []string{healthName, readyName, statusName, configName, monitorName, reloadName, shutdownName}
+	return []string{healthName, readyName, statusName, configName, metricsName, peersName, monitorName, reloadName, shutdownName}
 }
 
 // Register adds the built-in methods to registry, which is d.Server's. It fails
@@ -75,10 +80,13 @@ func Register(registry *rpc.Methods, d Daemon) error {
 	}
 	list := []*rpc.Method{
 		ping(), echo(), d.discover(),
-		d.health(), d.ready(), d.status(), d.config(), d.monitor(),
+		d.health(), d.ready(), d.status(), d.config(), d.peers(), d.monitor(),
 	}
 	if d.Stop != nil {
 		list = append(list, d.shutdown())
+	}
+	if d.Metrics != nil {
+		list = append(list, d.metrics())
 	}
 	if d.Reload != nil {
 		list = append(list, d.reload())

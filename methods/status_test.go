@@ -19,7 +19,7 @@ import (
 )
 
 // everyMethod are the built-in unary methods that change nothing.
-var everyMethod = []string{"rpc.ping", "rpc.echo", "rpc.discover", "daemon.health", "daemon.ready", "daemon.status", "daemon.config"}
+var everyMethod = []string{"rpc.ping", "rpc.echo", "rpc.discover", "daemon.health", "daemon.ready", "daemon.status", "daemon.config", "daemon.peers", "daemon.metrics"}
 
 func TestResultsKeepTheSchemasThatDiscoverShows(t *testing.T) {
 	s := start(t, rpc.Limits{})

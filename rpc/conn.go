@@ -33,6 +33,7 @@ type conn struct {
 	peer   *Peer
 	guest  *guest // its place at the server
 	number uint64
+	opened time.Time
 
 	reading  reading
 	rd       *reader
@@ -121,17 +122,18 @@ var (
 )
 
 func newConn(srv *Server, nc net.Conn, g *guest, number uint64) *conn {
+	now := time.Now()
 	c := &conn{
-		srv: srv, nc: nc, peer: g.peer, guest: g, number: number,
+		srv: srv, nc: nc, peer: g.peer, guest: g, number: number, opened: now,
 		closing: make(chan struct{}),
 		room:    make(chan struct{}, 1),
-		active:  time.Now(),
+		active:  now,
 	}
 	if sc, ok := nc.(*net.UnixConn); ok {
 		c.raw, _ = sc.SyscallConn() // fails for a closed connection: the first read says so
 		c.onRead, c.onWrite = c.readReady, c.writeReady
 	}
-	c.rd = &reader{frames: frameReader{now: c.active}}
+	c.rd = &reader{frames: frameReader{now: now}}
 	return c
 }
 

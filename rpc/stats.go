@@ -26,6 +26,44 @@ type Stats struct {
 	Refusals map[string]uint64
 }
 
+// ConnectionStats is a view of one connection.
+type ConnectionStats struct {
+	// Number counts the connections of the server from 1. It is the "conn" of its
+	// log, and part of its request ids.
+	Number uint64
+	Peer   *Peer
+	// Since is when the server began to serve it.
+	Since time.Time
+	// InFlight is how many calls run or wait, streams included; one that runs since
+	// a millisecond or two may be left out.
+	InFlight int
+	Streams  int
+	// BufferedBytes is its part of Stats.BufferedBytes, in bytes.
+	BufferedBytes int
+}
+
+// Connections returns the connections that are served, in their order. Each is
+// looked at by itself, not all at one instant.
+func (s *Server) Connections() []ConnectionStats {
+	s.init()
+	conns := s.snapshot()
+	slices.SortFunc(conns, func(a, b *conn) int { return cmp.Compare(a.number, b.number) })
+	stats := make([]ConnectionStats, len(conns))
+	for i, c := range conns {
+		stats[i] = c.stats()
+	}
+	return stats
+}
+
+func (c *conn) stats() ConnectionStats {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return ConnectionStats{
+		Number: c.number, Peer: c.peer, Since: c.opened,
+		InFlight: len(c.calls), Streams: c.streams, BufferedBytes: int(c.held.Load()),
+	}
+}
+
 // EventKind says what an Event is about.
 type EventKind string
 

@@ -18,6 +18,7 @@ type callOptions struct {
 	clientOptions
 	params string
 	stream bool
+	raw    bool
 }
 
 func newCallCommand() *cobra.Command {
@@ -29,9 +30,9 @@ func newCallCommand() *cobra.Command {
 			"what it expects: a number, true, a list. key:=json passes any JSON value; --params\n" +
 			"passes a whole object or array from a file, or with - from stdin.\n\n" +
 			"The result goes to stdout as indented JSON, with --json as the daemon sent it, on\n" +
-			"one line. With --stream each event is printed as it comes, its method and params\n" +
-			"in one object, and then the result; there is no time limit then unless --timeout\n" +
-			"is given. Ctrl-C cancels the call. An error goes to stderr, with --json as the\n" +
+			"one line, and with --raw, if it is a string, as it is. With --stream each event is\n" +
+			"printed as it comes, its method and params in one object, and then the result;\n" +
+			"there is no time limit then unless --timeout is given. Ctrl-C cancels the call. An error goes to stderr, with --json as the\n" +
 			"error object that the daemon sent.\n\n" +
 			"Exit codes: 0 a result, 1 an error, 64 usage, 69 cannot connect, 77 not permitted.",
 		Example: "  marianned call rpc.echo greeting=hello count:=3\n" +
@@ -48,6 +49,7 @@ func newCallCommand() *cobra.Command {
 	completeFile(cmd, "params")
 	cmd.ValidArgsFunction = opts.completeCall
 	cmd.Flags().BoolVar(&opts.stream, "stream", false, "print the events of a streaming method as they come")
+	cmd.Flags().BoolVar(&opts.raw, "raw", false, "print a result that is a string as it is, not as JSON")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if err := opts.check(cmd); err != nil {
 			return err
@@ -108,7 +110,25 @@ func (o *callOptions) run(cmd *cobra.Command, connect time.Duration, method stri
 	case err != nil:
 		return err
 	}
+	if text, ok := rawText(result); o.raw && ok {
+		if isTerminal(out) {
+			text = visibleLines(text)
+		}
+		_, err := io.WriteString(out, text)
+		return err
+	}
 	return writeJSON(out, result, o.json)
+}
+
+// rawText returns a result that is a string, as whole lines.
+func rawText(result rpc.RawMessage) (text string, ok bool) {
+	if len(result) == 0 || result[0] != '"' || json.Unmarshal(result, &text) != nil {
+		return "", false
+	}
+	if !strings.HasSuffix(text, "\n") {
+		text += "\n"
+	}
+	return text, true
 }
 
 // follow prints the events of a stream as they come and returns the result of

@@ -51,6 +51,7 @@ func TestCallPrintsTheResult(t *testing.T) {
 		method("raw", func(context.Context, *rpc.Request) (any, error) {
 			return rpc.RawMessage("{\"n\": 1234567890123456789012,\t\"c\": \"\u009b\", \"e\": \"\\u00e9\"}"), nil
 		}),
+		method("lines", func(context.Context, *rpc.Request) (any, error) { return "a\tb\nc\n", nil }),
 		method("nothing", func(context.Context, *rpc.Request) (any, error) { return nil, nil }),
 	)
 	for _, test := range []struct{ name, args, stdin, want string }{
@@ -64,6 +65,9 @@ func TestCallPrintsTheResult(t *testing.T) {
 		{"a string", "rpc.ping", "", "\"pong\"\n"},
 		{"as it came", "raw --json", "", "{\"n\": 1234567890123456789012,\t\"c\": \"\u009b\", \"e\": \"\\u00e9\"}\n"},
 		{"with nothing that steers a terminal", "raw", "", "{\n  \"n\": 1234567890123456789012,\n  \"c\": \"\\u009b\",\n  \"e\": \"\\u00e9\"\n}\n"},
+		{"a string as it is", "rpc.ping --raw", "", "pong\n"},
+		{"lines as they are", "lines --raw", "", "a\tb\nc\n"},
+		{"what is no string", "rpc.echo a=b --raw --json", "", "{\"a\":\"b\"}\n"},
 		{"without a timeout", "rpc.ping --timeout 0", "", "\"pong\"\n"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -238,11 +238,13 @@ func TestTheManPagesHaveTheExitCodes(t *testing.T) {
 	}
 }
 
+func noMetrics() (string, error) { return "", nil }
+
 func noReload(context.Context) (methods.Reloaded, error) { return methods.Reloaded{}, nil }
 
 func TestTheManPageOfTheProtocolHasTheMethods(t *testing.T) {
 	registry := new(rpc.Methods)
-	require.NoError(t, methods.Register(registry, methods.Daemon{Stop: func(bool) {}, Reload: noReload}))
+	require.NoError(t, methods.Register(registry, methods.Daemon{Stop: func(bool) {}, Reload: noReload, Metrics: noMetrics}))
 	want := []string{"rpc.cancel"} // the server's own
 	for _, method := range registry.List() {
 		want = append(want, method.Name)

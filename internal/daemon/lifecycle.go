@@ -13,6 +13,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/marianned/marianned/activation"
+	"github.com/marianned/marianned/methods/metrics"
 	"github.com/marianned/marianned/methods/program"
 	"github.com/marianned/marianned/methods/worker"
 	"github.com/marianned/marianned/rpc"
@@ -59,6 +60,7 @@ type lifecycle struct {
 	reloads   reloads
 	processes program.Processes
 	workers   worker.Workers
+	metrics   *metrics.Metrics
 	// From daemon.shutdown, each of capacity 1: a second request of its kind
 	// says nothing new.
 	stopSoon, stopNow chan struct{}

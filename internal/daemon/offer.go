@@ -42,6 +42,7 @@ func (l *lifecycle) load(cfg Config) (*offer, error) {
 	}
 	set, err := operator.Load(operator.Options{
 		Folders: cfg.MethodFolders, Logger: l.log, Processes: &l.processes, Workers: &l.workers,
+		Observe: l.metrics.Observe,
 		Outside: outsideOf(outside.Socket),
 	})
 	if err != nil {
@@ -54,6 +55,7 @@ func (l *lifecycle) load(cfg Config) (*offer, error) {
 		Server:  l.server,
 		Visible: set.Visible,
 		Config:  func() any { return describeConfig(cfg, l.sockets) },
+		Metrics: l.metrics.Text,
 		Stop:    l.stop,
 		Reload:  l.reload,
 	})

@@ -15,6 +15,7 @@ import (
 	"github.com/marianned/marianned/activation"
 	"github.com/marianned/marianned/internal/config"
 	"github.com/marianned/marianned/methods"
+	"github.com/marianned/marianned/methods/metrics"
 	"github.com/marianned/marianned/rpc"
 )
 
@@ -147,6 +148,7 @@ func newLifecycle(cfg Config, sockets []*activation.Socket) (*lifecycle, error) 
 	main := rpcSocket(sockets)
 	l := &lifecycle{cfg: cfg, reloads: newReloads(), log: cfg.Logger, sockets: sockets, started: time.Now(), stopSoon: make(chan struct{}, 1), stopNow: make(chan struct{}, 1)}
 	l.server = &rpc.Server{Limits: cfg.Limits, Logger: cfg.Logger, Authorize: l.authorize, Identify: l.identify}
+	l.metrics = metrics.New(l.server, cfg.Version)
 	for _, s := range sockets {
 		l.listeners = append(l.listeners, s.Listener)
 	}

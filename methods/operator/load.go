@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/sirupsen/logrus"
 
@@ -34,6 +35,10 @@ type Options struct {
 	Processes *program.Processes
 	// Workers are those of all sets of a daemon; nil for those of this one alone.
 	Workers *worker.Workers
+	// Observe, if set, is told of each call that has ended: its method, the code of
+	// its error (0 for a result), and how long it took without the wait for a slot.
+	// It may be called from several goroutines at once.
+	Observe func(method string, code int, took time.Duration)
 	// Outside says what becomes of programs that run as another user.
 	Outside Outside
 }
@@ -62,6 +67,7 @@ type Set struct {
 	denials  *denials
 	backends []backend.Backend
 	owner    uint32
+	observe  func(method string, code int, took time.Duration)
 	log      logrus.FieldLogger
 }
 
@@ -88,6 +94,9 @@ func build(defs *definition.Definitions, findings definition.Findings, opts Opti
 	if opts.Workers == nil {
 		opts.Workers = new(worker.Workers)
 	}
+	if opts.Observe == nil {
+		opts.Observe = func(string, int, time.Duration) {}
+	}
 	if opts.Logger == nil {
 		opts.Logger = silent
 	}
@@ -102,6 +111,7 @@ func build(defs *definition.Definitions, findings definition.Findings, opts Opti
 		denials: newDenials(opts.Logger),
 		log:     opts.Logger,
 		owner:   owner,
+		observe: opts.Observe,
 	}
 	others := readElsewhere(defs, &findings)
 	for _, d := range defs.Methods {

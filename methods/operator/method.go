@@ -2,8 +2,10 @@ package operator
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/sirupsen/logrus"
 
@@ -77,11 +79,29 @@ func (m *method) serveStream(ctx context.Context, req *rpc.Request, stream *rpc.
 }
 
 func (m *method) call(ctx context.Context, req *rpc.Request, emit func(string, any) error) (any, error) {
+	began := time.Now()
 	result, err := m.run(ctx, req.Params, &backend.Call{Method: req.Method, RequestID: req.ID(), Peer: req.Peer, Emit: emit})
+	m.set.observe(req.Method, codeOf(err), time.Since(began))
 	if err != nil {
 		return nil, err
 	}
 	return result, nil
+}
+
+// codeOf returns the code that a caller gets for an error of a method, 0 for none.
+func codeOf(err error) int {
+	var wire *rpc.Error
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &wire):
+		return wire.Code
+	case errors.Is(err, context.DeadlineExceeded):
+		return rpc.CodeDeadlineExceeded
+	case errors.Is(err, context.Canceled):
+		return rpc.CodeCancelled
+	}
+	return rpc.CodeInternalError
 }
 
 // run answers a call, of which all is known but what is made of params.
