@@ -63,6 +63,12 @@ func TestRulesFitWhoTheKernelSaysThatACallerIs(t *testing.T) {
 	user(t, b, "member", "marianned", "backups")
 	user(t, b, "other", "marianned")
 	const every = "exec = [\"/bin/true\"]\n"
+	// The daemon asks other databases than the files by getent, when it loads rules.
+	b.Run(t, "mv", "/usr/bin/getent", "/usr/bin/getent.real")
+	t.Cleanup(func() { b.Run(t, "mv", "/usr/bin/getent.real", "/usr/bin/getent") })
+	b.Write(t, "/usr/bin/getent", "#!/bin/sh\necho \"$@\" >>/run/asked\nexit 2\n")
+	b.Run(t, "sh", "-c", "chmod 755 /usr/bin/getent; install -m 666 /dev/null /run/asked")
+	asked := func() string { return b.Run(t, "sh", "-c", "cat /run/asked; : >/run/asked") }
 	define(t, b, `
 [methods.default]
 `+every+`
@@ -86,7 +92,14 @@ deny = ["group:backups"]
 [methods.own]
 `+every+`
 allow = ["user:marianned"]
+[methods.directory]
+`+every+`
+allow = ["user:only-in-a-directory"]
 `)
+	b.DropIn(t, serviceUnit, "[Service]\nReadWritePaths=/run/asked\n")
+	b.Systemctl(t, "start", serviceUnit)
+	require.Equal(t, "passwd only-in-a-directory\n", asked())
+	t.Cleanup(func() { require.Empty(t, asked(), "no call looks a name up") })
 	// What enters the box from outside is in no cgroup that it can see.
 	in := func(unit, name string) []string {
 		return []string{"systemd-run", "--quiet", "--wait", "--pipe", "--collect", "--unit=" + unit, "--uid=" + name}
