@@ -124,7 +124,8 @@ func (s *Server) SetMethods(ms *Methods) {
 // SetLimits replaces Limits at once; the values of zero fields are the
 // defaults. It fails, and changes nothing, where Validate does. Nobody is
 // dropped: connections, calls and streams beyond a new bound stay until they
-// end, timeouts that run keep their length. It may be called at any time.
+// end, timeouts that run keep their length, and a connection that waits for its
+// next message handles that one. It may be called at any time.
 func (s *Server) SetLimits(limits Limits) error {
 	if err := limits.Validate(); err != nil {
 		return err

@@ -104,6 +104,8 @@ func (s *simulation) checkConnections() {
 			s.problem("client %d: %d bytes are held, %d unread, %d calls in flight", c.peer.PID, c.held.Load(), c.unread.Load(), c.taken.Load())
 		}
 	}
+	// Who waits for input when the limit is lowered takes in what comes next.
+	inFlightLimit = max(inFlightLimit, min(inFlight+1, s.ceiling.inFlight))
 	s.bound("calls in flight", inFlight, &s.ceiling.inFlight, inFlightLimit)
 	s.bound("streams of one connection", streams, &s.ceiling.onOne, s.ceiling.limits.MaxStreamsPerConnection)
 	// A handler that goes on when its connection has left still holds its params.
