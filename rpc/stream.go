@@ -3,6 +3,7 @@ package rpc
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"strconv"
 )
 
@@ -19,11 +20,20 @@ type Stream struct {
 	final []byte  // the frame behind the last event
 	ended bool    // takes no more events
 	ready bool    // stands in conn.ready
+	turn  int     // bytes that were sent since others had the processor
 }
 
 // maxStreamBytes is how much the events of one stream that wait may hold, in
 // bytes, if they are more than one.
 const maxStreamBytes = 1 << 20
+
+// sendTurn is how many bytes a handler sends, each event counted with eventTurn
+// more, before it lets others have the processor: one that sends without a pause
+// must not delay all others, and fifty of them not by fifty slices of the runtime.
+const (
+	sendTurn  = 96 << 10
+	eventTurn = 1 << 10
+)
 
 // event is one notification: its method as a JSON string, and its params
 // object without the opening brace.
@@ -61,6 +71,11 @@ func (s *Stream) Send(name string, params any) error {
 		c.mu.Unlock()
 		return nil
 	}
+	s.turn += s.size(e) + eventTurn
+	turned := s.turn > sendTurn
+	if turned {
+		s.turn = 0
+	}
 	overflow := false
 	for len(s.queue) == s.max || (len(s.queue) > 0 && s.bytes+s.size(e) > maxStreamBytes) {
 		if overflow = s.call.method.Overflow == EndStream; overflow {
@@ -85,6 +100,9 @@ func (s *Stream) Send(name string, params any) error {
 		return refusal
 	}
 	c.flushSoon()
+	if turned {
+		runtime.Gosched()
+	}
 	return nil
 }
 

@@ -107,5 +107,8 @@ func lock(path string, how int) (*os.File, error) {
 func (b *Box) remove() error {
 	err := removeTraces(b.name)
 	<-b.ended
+	if err != nil { // systemd-nspawn had not yet let go of the folder
+		err = removeTraces(b.name)
+	}
 	return errors.Join(err, b.lock.Close())
 }

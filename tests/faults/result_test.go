@@ -65,7 +65,7 @@ var (
 	issueBounds = bounds{memory: 400 * mib, service: 512 * mib, latency: 20 * time.Millisecond, health: 10 * time.Millisecond, log: 100, raw: true}
 
 	// shortBounds hold on a machine that runs other tests at the same time.
-	shortBounds = bounds{memory: 400 * mib, service: 512 * mib, latency: time.Second, health: 200 * time.Millisecond, log: 100}
+	shortBounds = bounds{memory: 400 * mib, service: 512 * mib, latency: 3 * time.Second, health: 200 * time.Millisecond, log: 100}
 )
 
 // maxGrown is how much more memory than at the start the server may have in the
