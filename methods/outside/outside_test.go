@@ -100,6 +100,19 @@ func TestAStreamOfTheOtherSideIsPassedOn(t *testing.T) {
 
 // What the caller reads of an error, and what of the other side's inner life stays
 // there.
+// The end of the call must not overtake its result.
+func TestAStreamThatEndsHasItsResult(t *testing.T) {
+	socket, ended := listen(t, own(), func(_ context.Context, _ Request, emit func(string, any) error) (rpc.RawMessage, error) {
+		return rpc.RawMessage(`"end"`), emit("line", map[string]any{"n": 1})
+	})
+	for range 500 {
+		result, err := NewRunner(socket, true).Call(t.Context(), newCall(func(string, any) error { return nil }))
+		require.NoError(t, err)
+		require.Equal(t, `"end"`, string(result))
+		require.NoError(t, <-ended)
+	}
+}
+
 func TestErrorsOfTheOtherSide(t *testing.T) {
 	executedNo := &rpc.ErrorData{Reason: "internal", Executed: rpc.ExecutedNo}
 	for name, test := range map[string]struct {

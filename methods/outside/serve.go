@@ -57,8 +57,10 @@ func Serve(ctx context.Context, conn net.Conn, uids []uint32, execute Executor, 
 			return err
 		}
 	}
+	// Not when the handler returns: the drain, which cuts streams off, would overtake
+	// its result.
 	stop := server.Monitor(func(e rpc.Event) {
-		if e.Kind == rpc.EventConnectionClosed {
+		if e.Kind == rpc.EventConnectionClosed || e.Method == methodRun || e.Method == methodStream {
 			s.end()
 		}
 	})
@@ -81,7 +83,7 @@ func Serve(ctx context.Context, conn net.Conn, uids []uint32, execute Executor, 
 // forever is for what the method itself, or the daemon, has a limit for.
 const forever = 365 * 24 * time.Hour
 
-// session is the life of one connection. It ends with the first call.
+// session is the life of one connection. It ends with the answer to its first call.
 type session struct {
 	execute Executor
 	once    sync.Once
@@ -99,7 +101,6 @@ func (s *session) stream(ctx context.Context, req *rpc.Request, stream *rpc.Stre
 }
 
 func (s *session) answer(ctx context.Context, req *rpc.Request, emit func(string, any) error) (any, error) {
-	defer s.end()
 	var request Request
 	if err := json.Unmarshal(req.Params, &request, json.RejectUnknownMembers(true)); err != nil {
 		return nil, rpc.Errorf(rpc.CodeInvalidRequest, "the request: %v", err)
