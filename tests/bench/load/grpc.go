@@ -19,10 +19,11 @@ type grpcSession struct {
 	script *script
 	grpcCalls
 
-	out    []byte // what is sent next
-	queue  []int  // slots of calls that wait for a window
-	begun  bool   // the preface is sent
-	stream uint32 // of the next call
+	out    []byte         // what is sent next
+	queue  []int          // slots of calls that wait for a window
+	begun  bool           // the preface is sent
+	stream uint32         // of the next call
+	slots  map[uint32]int // of the streams of the calls in flight
 
 	connWindow   int // what the server takes on the connection
 	streamWindow int // and on a new stream
@@ -44,7 +45,7 @@ const (
 
 func newGRPC(s *script, w *worker) *grpcSession {
 	g := &grpcSession{
-		flight: newFlight(s.w, w), script: s, grpcCalls: newGRPCCalls(s), stream: 1,
+		flight: newFlight(s.w, w), script: s, grpcCalls: newGRPCCalls(s), stream: 1, slots: make(map[uint32]int, s.w.Slots),
 		connWindow: defaultWindow, streamWindow: defaultWindow, matched: make([]int, s.w.Slots),
 	}
 	g.headers = hpack.NewDecoder(4096, func(f hpack.HeaderField) {
@@ -87,6 +88,7 @@ func (g *grpcSession) send(n int, now int64) ([]byte, error) {
 		}
 		g.connWindow -= size
 		g.out = g.appendCall(g.out, slot, g.stream)
+		g.slots[g.stream] = slot
 		g.stream += 2
 		sent++
 	}
@@ -148,10 +150,10 @@ func (g *grpcSession) frame(kind http2.FrameType, flags http2.Flags, stream uint
 	return false, nil
 }
 
-// slot is the one whose call has this stream: they are in turns.
+// slot is the one whose call has this stream.
 func (g *grpcSession) slot(stream uint32) (int, error) {
-	slot := int(stream/2) % g.w.Slots
-	if stream%2 == 0 || stream >= g.stream || g.sentAt[slot] == 0 {
+	slot, known := g.slots[stream]
+	if !known {
 		return 0, fmt.Errorf("found a frame for the stream %d, expected one of a call in flight", stream)
 	}
 	return slot, nil
@@ -202,6 +204,7 @@ func (g *grpcSession) header(stream uint32, flags http2.Flags, payload []byte, n
 		return false, fmt.Errorf("found the end of the stream %d with grpc-status %q after %d bytes, expected 0 after %d", stream, g.status, g.matched[slot], want)
 	}
 	g.matched[slot] = 0
+	delete(g.slots, stream)
 	return true, g.answered(slot, now)
 }
 
