@@ -109,7 +109,7 @@ func (s *simulation) checkConnections() {
 	s.bound("calls in flight", inFlight, &s.ceiling.inFlight, inFlightLimit)
 	s.bound("streams of one connection", streams, &s.ceiling.onOne, s.ceiling.limits.MaxStreamsPerConnection)
 	// A handler that goes on when its connection has left still holds its params.
-	exactly := s.executions.now() == 0
+	exactly := s.executions.over()
 	if n := a.ledger.held.Load(); n < held || (exactly && n != held) {
 		s.problem("%d bytes are on account, and %d are held by connections", n, held)
 	}
