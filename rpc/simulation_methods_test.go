@@ -44,13 +44,6 @@ func (x *executions) problem(format string, args ...any) {
 	x.problems = append(x.problems, fmt.Sprintf(format, args...))
 }
 
-// now returns how many handlers run that need a slot.
-func (x *executions) now() int {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	return x.running
-}
-
 // over reports whether no handler runs.
 func (x *executions) over() bool {
 	x.mu.Lock()
