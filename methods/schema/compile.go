@@ -40,10 +40,13 @@ func (e *Error) Error() string {
 
 // Compile compiles a schema as a TOML decoder returns it. Unlike the standard
 // has it, "format" is a rule, not only a remark: who writes format = "ipv4"
-// expects it to be kept. Errors are of type *Error.
+// expects it to be kept; and a keyword that is none is an error. Errors are of type *Error.
 func Compile(table map[string]any) (*Schema, error) {
 	normal, err := normalize(table, nil)
 	if err != nil {
+		return nil, err
+	}
+	if err := checkKeywords(normal, nil); err != nil {
 		return nil, err
 	}
 	text, err := json.Marshal(normal)
