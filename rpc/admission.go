@@ -483,9 +483,16 @@ func (a *admission) release(c *call) (next *call) {
 
 // goOnLocked is what follows when a call has left: who can go on, does.
 func (a *admission) goOnLocked(left *call) (next *call) {
-	if released := a.leaveGateLocked(left); released != nil && a.slotOrQueueLocked(released) {
-		next = released
-	} else {
+	for _, released := range a.leaveGateLocked(left) {
+		switch {
+		case !a.slotOrQueueLocked(released):
+		case next == nil:
+			next = released
+		default:
+			released.start()
+		}
+	}
+	if next == nil {
 		next = a.nextCallLocked()
 	}
 	a.unguardLocked()
@@ -493,19 +500,22 @@ func (a *admission) goOnLocked(left *call) (next *call) {
 	return next
 }
 
-// leaveGateLocked lets another call of the method past its gate.
-func (a *admission) leaveGateLocked(c *call) (released *call) {
+// leaveGateLocked lets others of the method past its gate: one, as a rule, but none
+// or several where the bound that they came with is not that of the call that left.
+func (a *admission) leaveGateLocked(c *call) (released []*call) {
 	g := c.place.gate
 	if g == nil {
 		return nil
 	}
 	c.place.gate = nil
 	g.running--
-	if released = g.waiting.pop(); released != nil {
+	for next := g.waiting.peek(); next != nil && g.running < next.method.MaxConcurrent; next = g.waiting.peek() {
+		released = append(released, g.waiting.pop())
 		a.parked--
 		g.running++
-		released.place.gate = g
-	} else if g.running == 0 {
+		next.place.gate = g
+	}
+	if g.running == 0 {
 		delete(a.methods, g.name)
 	}
 	return released

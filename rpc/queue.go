@@ -40,20 +40,33 @@ func (q *fairQueue) push(c *call) {
 	q.length++
 }
 
-// pop takes the first call of the uid that is to be served next; nil if there
-// is none.
-func (q *fairQueue) pop() *call {
-	var best *line
+// first returns the line whose turn it is; nil if nobody waits.
+func (q *fairQueue) first() (best *line) {
 	for e := q.turns.Front(); e != nil; e = e.Next() {
 		if l := e.Value.(*line); best == nil || l.account.slots.Load() < best.account.slots.Load() {
 			best = l
 		}
 	}
-	if best == nil {
+	return best
+}
+
+// peek returns the call that pop will take.
+func (q *fairQueue) peek() *call {
+	if l := q.first(); l != nil {
+		return l.calls.Front().Value.(*call)
+	}
+	return nil
+}
+
+// pop takes the first call of the uid that is to be served next; nil if there
+// is none.
+func (q *fairQueue) pop() *call {
+	l := q.first()
+	if l == nil {
 		return nil
 	}
-	c := best.calls.Front().Value.(*call)
-	q.turns.MoveToBack(best.turn)
+	c := l.calls.Front().Value.(*call)
+	q.turns.MoveToBack(l.turn)
 	q.remove(c)
 	return c
 }

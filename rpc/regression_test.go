@@ -154,3 +154,37 @@ func TestAReaderThatLosesItsRoleTwiceFreesItsInput(t *testing.T) {
 		require.Zero(t, srv.Stats().Connections)
 	})
 }
+
+// Of the calls that wait for their method, each keeps the bound that it came with.
+func TestABoundThatWasLoweredHoldsForTheCallsThatCameAfterIt(t *testing.T) {
+	onSimNet(t, Limits{}, func(t *testing.T, srv *Server, n *simNet) {
+		x := newExecutions()
+		call := func(c *simEnd, id, ms int) {
+			c.put(fmt.Appendf(nil, `{"jsonrpc":"2.0","method":"gated","params":{"token":"%d","ms":%d},"id":%d}`+"\n", id, ms, id))
+			synctest.Wait()
+		}
+		answered := func(c *simEnd, id int) bool { return strings.Contains(c.takeAll(), fmt.Sprintf(`"id":%d`, id)) }
+		var ends [5]*simEnd
+		for i := range ends {
+			ends[i] = n.dial(1000, int32(i))
+		}
+		srv.SetMethods(x.methods(3, true))
+		call(ends[0], 0, 100)
+		call(ends[1], 1, 200)
+		srv.SetMethods(x.methods(1, true))
+		call(ends[2], 2, 10)
+		srv.SetMethods(x.methods(3, true))
+		call(ends[3], 3, 100)
+		call(ends[4], 4, 100)
+		time.Sleep(190 * time.Millisecond)
+		require.True(t, answered(ends[0], 0))
+		require.False(t, answered(ends[2], 2), "it has begun beside another, and is bound to run alone")
+		time.Sleep(25 * time.Millisecond) // 215 ms
+		require.True(t, answered(ends[1], 1))
+		require.True(t, answered(ends[2], 2))
+		time.Sleep(100 * time.Millisecond)
+		require.True(t, answered(ends[3], 3))
+		require.True(t, answered(ends[4], 4), "two may run, and it has waited alone")
+		require.Empty(t, x.problems)
+	})
+}
