@@ -138,7 +138,7 @@ func (s *Set) buildMethod(d *definition.Method, others *elsewhere, opts Options,
 	params, err := schema.CompileParams(d.Params)
 	if err != nil {
 		addSchemaError(d, "params", err, findings)
-		params, _ = schema.CompileParams(nil) // so that the rest can be looked at
+		params = namesOf(d.Params) // so that the rest can be looked at
 	}
 	m.params = params
 	if d.ResultSchema != nil {
@@ -163,6 +163,21 @@ func (s *Set) buildMethod(d *definition.Method, others *elsewhere, opts Options,
 	}
 	s.backends = append(s.backends, m.backend)
 	return m
+}
+
+// namesOf stands in for a schema that has a mistake: it knows the parameters, and
+// nothing is wrong with them.
+func namesOf(table map[string]any) *schema.Params {
+	properties, _ := table["properties"].(map[string]any)
+	plain := make(map[string]any, len(properties))
+	for name := range properties {
+		plain[name] = map[string]any{"const": "x"}
+	}
+	params, err := schema.CompileParams(map[string]any{"properties": plain})
+	if err != nil {
+		params, _ = schema.CompileParams(nil)
+	}
+	return params
 }
 
 // buildProgram makes what runs a program, here or outside. What is wrong with it

@@ -192,3 +192,11 @@ func TestAKeyThatCanNotBeReadIsNotMissing(t *testing.T) {
 	require.Contains(t, said, ":2:")
 	require.NotContains(t, said, "says nothing of how it is run")
 }
+
+// One mistake is reported once: what follows from it is not.
+func TestAMistakeInASchemaIsNotOneOfTheArgumentsToo(t *testing.T) {
+	said := findings(t, "[methods.m]\nexec = [\"/bin/echo\", \"{a}\"]\n[methods.m.params]\nproperties.a = { type = \"string\", maxLenght = 3 }\n")
+	require.Contains(t, said, ":4:")
+	require.Contains(t, said, `did you mean "maxLength"?`)
+	require.NotContains(t, said, "placeholder")
+}
