@@ -28,7 +28,9 @@ var errHandover = errors.New("the connection is handed over")
 // has not been read stays in the socket, and what has been read without being
 // handled is returned, so no call is refused. It ends streams with
 // CodeShuttingDown, waits for the calls that run or are queued, writes every
-// reply, and returns the connections, which nothing refers to any more.
+// reply, and returns the connections, which nothing refers to any more, in the
+// order in which they got their places: should the next server have fewer, the
+// first to come keep theirs.
 //
 // When ctx ends first, the calls that are left are cut off as by Shutdown, and
 // the context's error is returned together with the connections. Those to whom not
@@ -67,7 +69,7 @@ func (s *Server) Handover(ctx context.Context, maxInput int) ([]Kept, error) {
 	_ = s.await(flush, (*conn).settled) // those to whom that is too short are closed
 	cancel()
 	var kept []Kept
-	for _, c := range s.snapshot() {
+	for _, c := range s.inOrder() {
 		if k, ok := c.handOff(); ok {
 			kept = append(kept, k)
 		} else if !c.ended() {
@@ -185,5 +187,5 @@ func (c *conn) handOff() (Kept, bool) {
 // then on.
 func (s *Server) Adopt(k Kept) {
 	s.init()
-	s.receive(k)
+	s.receive(arrival{Kept: k, adopted: true})
 }

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -300,4 +301,26 @@ func TestAConnectionThatOutlivedTheServerIsAdoptedByNone(t *testing.T) {
 	next.Adopt(kept[0])
 	require.Equal(t, CodeShuttingDown, c.reply().Error.Code)
 	c.eof()
+}
+
+func TestAdoptDoesNotWaitForWhomItRefuses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const uid = 70000
+		n := newSimNet(10, new(fault))
+		srv := &Server{Limits: Limits{MaxConnectionsPerUID: 1}}
+		served, refused := n.dial(uid, 1), n.dial(uid, 2)
+		refused.out = []byte("not read..") // by the client, who has had this from the last server
+		start := time.Now()
+		for _, end := range []*simEnd{served, refused} {
+			srv.Adopt(Kept{Conn: end.simConn, Peer: &end.peer})
+		}
+		require.Zero(t, time.Since(start))
+		time.Sleep(time.Second)
+		_, _, _, ended := refused.state()
+		require.True(t, ended)
+		_, _, _, ended = served.state()
+		require.False(t, ended)
+		require.NoError(t, srv.Close())
+		synctest.Wait()
+	})
 }

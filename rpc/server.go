@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"cmp"
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"io"
 	"net"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -281,13 +283,19 @@ func (s *Server) accepted(l net.Listener, nc net.Conn) {
 		_ = nc.Close()
 		return
 	}
-	s.receive(Kept{Conn: nc, Peer: peer})
+	s.receive(arrival{Kept: Kept{Conn: nc, Peer: peer}})
+}
+
+// arrival is a connection on its way in.
+type arrival struct {
+	Kept
+	adopted bool
 }
 
 // receive takes in a connection whose peer is known.
-func (s *Server) receive(k Kept) {
-	g := &guest{peer: k.Peer}
-	g.ready = func(refusal *Error) { s.admitted(k, g, refusal) }
+func (s *Server) receive(a arrival) {
+	g := &guest{peer: a.Peer}
+	g.ready = func(refusal *Error) { s.admitted(a, g, refusal) }
 	served, refusal, evicted := s.adm.enter(g)
 	if evicted != nil {
 		evicted.ready(s.adm.roomRefusal())
@@ -308,15 +316,19 @@ func (s *Server) receive(k Kept) {
 }
 
 // admitted is the end of a connection's way in.
-func (s *Server) admitted(k Kept, g *guest, refusal *Error) {
-	if refusal != nil {
-		s.refuseConn(k.Conn, g.peer, refusal)
+func (s *Server) admitted(a arrival, g *guest, refusal *Error) {
+	switch {
+	case refusal != nil && a.adopted: // replies that are not read may be in the way
+		go s.refuseConn(a.Conn, g.peer, refusal)
+		return
+	case refusal != nil:
+		s.refuseConn(a.Conn, g.peer, refusal)
 		return
 	}
 	s.mu.Lock()
 	s.lastConn++
-	c := newConn(s, k.Conn, g, s.lastConn)
-	c.resume(k.Input)
+	c := newConn(s, a.Conn, g, s.lastConn)
+	c.resume(a.Input)
 	s.conns[c] = struct{}{}
 	draining, closed := s.draining, s.closed
 	s.mu.Unlock()
@@ -378,6 +390,13 @@ func (s *Server) snapshot() []*conn {
 	for c := range s.conns {
 		conns = append(conns, c)
 	}
+	return conns
+}
+
+// inOrder returns the connections in the order in which they got their places.
+func (s *Server) inOrder() []*conn {
+	conns := s.snapshot()
+	slices.SortFunc(conns, func(a, b *conn) int { return cmp.Compare(a.number, b.number) })
 	return conns
 }
 

@@ -57,7 +57,7 @@ func (s *simulation) checkCounts() {
 	if n := a.room.Len(); n > 0 && a.serving-a.overfull < limits.MaxConnections && !s.stopping {
 		s.problem("%d connections wait, and %d of %d places are taken", n, a.serving-a.overfull, limits.MaxConnections)
 	}
-	if n := s.net.open; n > a.serving+a.room.Len() {
+	if n := s.net.open - s.beingTold(); n > a.serving+a.room.Len() {
 		s.problem("%d connections are open, %d served and %d waiting", n, a.serving, a.room.Len())
 	}
 	x.mu.Lock()
@@ -82,6 +82,22 @@ func (s *simulation) checkCounts() {
 		}
 	}
 	s.bound("connections of one uid", perUID, &s.ceiling.perUID, limits.MaxConnectionsPerUID)
+}
+
+// beingTold counts the connections that the second server has refused and whose
+// clients do not take even that.
+func (s *simulation) beingTold() int {
+	served := make(map[int32]bool)
+	for _, c := range s.srv.snapshot() {
+		served[c.peer.PID] = true
+	}
+	n := 0
+	for _, c := range s.clients {
+		if s.handed && !served[c.end.peer.PID] && c.end.writing() {
+			n++
+		}
+	}
+	return n
 }
 
 // checkConnections checks what stands in the server about each connection.

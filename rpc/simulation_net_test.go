@@ -125,6 +125,7 @@ type simConn struct {
 	// writing or as a whole.
 	deafHere, closedHere, mutePeer, closedPeer bool
 	reset                                      bool // the client's end was closed with input unread
+	blocked                                    bool // the server writes, and the buffer is full
 	readBy, writeBy                            simDeadline
 	lastPast                                   time.Time // deadline of the last read that came too late
 	spins                                      int       // reads that this one failed
@@ -209,6 +210,7 @@ func (c *simConn) spin() {
 func (c *simConn) Write(b []byte) (written int, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	defer func() { c.blocked = false }()
 	if err := c.net.fault.strike(opWrite, c); err != nil {
 		written = c.net.fault.taken(len(b))
 		c.out = append(c.out, b[:written]...)
@@ -232,6 +234,7 @@ func (c *simConn) Write(b []byte) (written int, err error) {
 		if len(b) == 0 {
 			return written, nil
 		}
+		c.blocked = true
 		c.changed.Wait()
 	}
 }
@@ -340,4 +343,11 @@ func (e *simEnd) state() (toServer, toClient, consumed int, ended bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return len(e.in), len(e.out), e.consumed, e.closedHere
+}
+
+// writing reports whether the server waits until its end takes more.
+func (e *simEnd) writing() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.blocked
 }

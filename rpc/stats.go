@@ -46,8 +46,7 @@ type ConnectionStats struct {
 // looked at by itself, not all at one instant.
 func (s *Server) Connections() []ConnectionStats {
 	s.init()
-	conns := s.snapshot()
-	slices.SortFunc(conns, func(a, b *conn) int { return cmp.Compare(a.number, b.number) })
+	conns := s.inOrder()
 	stats := make([]ConnectionStats, len(conns))
 	for i, c := range conns {
 		stats[i] = c.stats()

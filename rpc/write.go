@@ -317,8 +317,9 @@ func (c *conn) writeReady(fd uintptr) bool {
 }
 
 // writeOnce writes a refusal to a connection that is not served, and closes it.
-// The empty buffer of a socket takes it at once; a peer inside the process that
-// does not read delays the next accept by this much.
+// The empty buffer of a socket takes it at once; it may take this long where an
+// adopted connection's is full, or the peer is inside the process, and does not
+// read.
 func writeOnce(nc net.Conn, frame []byte) {
 	_ = nc.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
 	_, _ = nc.Write(append(frame, '\n')) // who does not read it learns it from the close
