@@ -1,11 +1,13 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"syscall"
 	"time"
 
@@ -132,7 +134,7 @@ func (l *lifecycle) takeUp() {
 		l.log.WithError(err).WithField("connections", connectionsIn(files)).Warn("connections that the last process has left are closed")
 		return
 	}
-	taken := 0
+	var taken []placed
 	for _, file := range files {
 		if file.Name() != storedConnection {
 			continue
@@ -142,10 +144,15 @@ func (l *lifecycle) takeUp() {
 			l.log.WithError(err).Warn("a connection that the last process has left is closed")
 			continue
 		}
-		l.server.Adopt(k)
-		taken++
+		taken = append(taken, k)
 	}
-	l.log.WithField("connections", taken).Info("goes on with what the last process has left")
+	l.log.WithField("connections", len(taken)).Info("goes on with what the last process has left")
+	// The service manager may return them in another order, and who was first keeps
+	// its place where there are fewer now.
+	slices.SortFunc(taken, func(a, b placed) int { return cmp.Compare(a.place, b.place) })
+	for _, k := range taken {
+		l.server.Adopt(k.Kept)
+	}
 }
 
 func connectionsIn(files []*os.File) (n int) {
@@ -170,11 +177,17 @@ func manifestIn(files []*os.File) (map[uint64]keptConnection, error) {
 	return nil, errors.New("there is no manifest of connections")
 }
 
+// placed is a connection with its place in the manifest.
+type placed struct {
+	rpc.Kept
+	place int
+}
+
 // keptIn returns the connection in a file, which remains to be closed.
-func keptIn(file *os.File, kept map[uint64]keptConnection) (rpc.Kept, error) {
+func keptIn(file *os.File, kept map[uint64]keptConnection) (placed, error) {
 	conn, err := net.FileConn(file)
 	if err != nil {
-		return rpc.Kept{}, err
+		return placed{}, err
 	}
 	_, cookie, err := cookieOf(conn)
 	c, known := kept[cookie]
@@ -187,8 +200,8 @@ func keptIn(file *os.File, kept map[uint64]keptConnection) (rpc.Kept, error) {
 	}
 	if err != nil {
 		_ = conn.Close() // err says why
-		return rpc.Kept{}, err
+		return placed{}, err
 	}
 	c.completes(peer)
-	return rpc.Kept{Conn: conn, Peer: peer, Input: c.input}, nil
+	return placed{rpc.Kept{Conn: conn, Peer: peer, Input: c.input}, c.place}, nil
 }

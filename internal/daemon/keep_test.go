@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -154,6 +155,38 @@ func TestMoreConnectionsThanTheServiceManagerKeepsAreClosed(t *testing.T) {
 	require.Contains(t, f.log.String(), `msg="connections are closed: FileDescriptorStoreMax= of the unit is 2, expected at least one more than the connections" connections=2`)
 }
 
+func TestConnectionsComeBackInTheirOrder(t *testing.T) {
+	came := 0
+	f := startAdjusted(t, Config{DrainTimeout: time.Minute, KeepConnections: true}, func(l *lifecycle) {
+		l.notify.(*manager).storeLimit = 10
+		l.server.Identify = func(_ net.Listener, _ net.Conn, p *rpc.Peer) error {
+			came++
+			p.Socket = strconv.Itoa(came)
+			return nil
+		}
+	})
+	var want []string
+	var clients []*client
+	for i := range 5 {
+		clients = append(clients, f.dialSocket(f.listener))
+		clients[i].pings()
+		want = append(want, strconv.Itoa(i+1))
+	}
+	f.terminated(t)
+	stored := f.manager.stored()
+	slices.Reverse(stored) // the service manager promises no order
+	next := startWith(t, stored)
+	for _, c := range clients {
+		c.pings()
+	}
+	var got []string
+	for _, c := range next.l.server.Connections() {
+		got = append(got, c.Peer.Socket)
+	}
+	require.Equal(t, want, got)
+	next.stop()
+}
+
 func TestNothingIsLeftInAStoreThatFails(t *testing.T) {
 	f := startKeeping(t, 10)
 	c := f.dialSocket(f.listener)
@@ -245,7 +278,8 @@ func TestAManifestIsReadAsItWasWritten(t *testing.T) {
 	got, err := readManifest(file)
 	require.NoError(t, err)
 	require.Len(t, got, len(want))
-	for _, c := range want {
+	for i, c := range want {
+		c.place = i
 		require.Equal(t, c, got[c.Cookie])
 	}
 	_, err = file.WriteAt([]byte("x"), 0)

@@ -40,6 +40,7 @@ type keptConnection struct {
 	UnitUnknown bool   `json:"unit_unknown,omitempty"`
 	InputBytes  int    `json:"input_bytes"`
 
+	place int // in the manifest
 	input []byte
 }
 
@@ -123,7 +124,8 @@ func readManifest(file *os.File) (map[uint64]keptConnection, error) {
 	}
 	kept := make(map[uint64]keptConnection, len(m.Connections))
 	left := info.Size() - int64(len(line))
-	for _, c := range m.Connections {
+	for i, c := range m.Connections {
+		c.place = i
 		if c.InputBytes < 0 || int64(c.InputBytes) > left {
 			return nil, fmt.Errorf("it has %d bytes of input for a connection that is said to have sent %d", left, c.InputBytes)
 		}
