@@ -5,6 +5,8 @@ import (
 	"errors"
 	"os"
 	"strconv"
+	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -42,9 +44,51 @@ func killMarked(mark []byte) (found bool) {
 	return found
 }
 
+// isMarked looks at the environment of a process. One that is just about to run
+// another program has none for a moment, and is looked at again.
 func isMarked(name string, mark []byte) bool {
-	environment, err := os.ReadFile("/proc/" + name + "/environ")
-	return err == nil && bytes.Contains(append([]byte{0}, environment...), mark)
+	for range maxLooks {
+		environment, err := os.ReadFile("/proc/" + name + "/environ")
+		if err != nil {
+			return false
+		}
+		if len(environment) > 0 {
+			return bytes.Contains(append([]byte{0}, environment...), mark)
+		}
+		if isBare(name) {
+			return false
+		}
+		time.Sleep(betweenLooks)
+	}
+	return false
+}
+
+// How often, and how long, execve(2) is given the time to be done with a process.
+const (
+	maxLooks     = 1000
+	betweenLooks = 100 * time.Microsecond
+)
+
+// The fields of /proc/PID/stat behind the name, from 0 on; proc_pid_stat(5).
+const (
+	statMemory         = 20 // vsize
+	statEnvironment    = 47 // env_start
+	statEnvironmentEnd = 48 // env_end
+)
+
+// isBare reports whether a process has no environment for good: it has an empty
+// one, or no memory at all, as zombies and threads of the kernel.
+func isBare(name string) bool {
+	stat, err := os.ReadFile("/proc/" + name + "/stat")
+	if err != nil {
+		return true
+	}
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+	if len(fields) <= statEnvironmentEnd || fields[statMemory] == "0" {
+		return true
+	}
+	end := fields[statEnvironmentEnd]
+	return end != "0" && end == fields[statEnvironment]
 }
 
 // killIfMarked looks again, once nobody else can take the pid.

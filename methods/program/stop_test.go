@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -145,4 +146,33 @@ func TestKernelsWithoutPidfdAreServedToo(t *testing.T) {
 	f.program.processes.noPidfd = true
 	require.Equal(t, `"a\n"`, f.result(`{}`))
 	require.NoError(t, noChildren())
+}
+
+func TestAProcessThatTurnsIntoAnotherIsFound(t *testing.T) {
+	restless := filepath.Join(t.TempDir(), "restless")
+	require.NoError(t, os.WriteFile(restless, []byte("#!/bin/sh\nexec \"$0\"\n"), 0o755))
+	cmd := exec.Command(restless)
+	cmd.Env = []string{requestVariable + "0123456789"}
+	require.NoError(t, cmd.Start())
+	defer func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	}()
+	mark := []byte("\x00" + cmd.Env[0] + "\x00")
+	for range 5000 {
+		require.True(t, isMarked(strconv.Itoa(cmd.Process.Pid), mark))
+	}
+}
+
+func TestAProcessWithoutEnvironmentIsNotWaitedFor(t *testing.T) {
+	cmd := exec.Command("/bin/sleep", "1000")
+	cmd.Env = []string{}
+	require.NoError(t, cmd.Start())
+	name := strconv.Itoa(cmd.Process.Pid)
+	require.Eventually(t, func() bool { return isBare(name) }, patience, time.Millisecond)
+	require.NoError(t, cmd.Process.Kill())
+	require.Eventually(t, func() bool { return !runs(cmd.Process.Pid) }, patience, time.Millisecond)
+	require.True(t, isBare(name)) // a zombie
+	_ = cmd.Wait()
+	require.True(t, isBare(name))
 }
