@@ -1,7 +1,6 @@
 package rpc
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -168,45 +167,34 @@ func (c *call) runAlone() (next *call) {
 	return next
 }
 
+// encode returns a handler's result as one line of JSON. It stands in c.buf, has
+// memory of its own, or is the handler's.
 func (c *call) encode(result any) (RawMessage, error) {
-	raw, err := encodeResult(result)
+	if raw, ok := result.(RawMessage); ok && sameMemory(raw, c.req.Params) {
+		return raw, nil // checked when it came in
+	}
+	e, err := marshal(result)
 	if err != nil {
 		return nil, fmt.Errorf("the result does not encode: %w", err)
 	}
-	if sameMemory(raw, c.req.Params) {
-		return raw, nil // checked when it came in
+	if e.buf != nil { // the handler has returned, and needs its params no more
+		c.buf.free()
+		c.buf = e.buf
 	}
-	if n := c.conn.limits().MaxMessageBytes; len(raw) > n {
+	if n := c.conn.limits().MaxMessageBytes; len(e.text) > n {
 		return nil, c.conn.srv.adm.replyTooLarge(ExecutedYes)
 	}
-	if raw, err = validJSON(raw); err != nil {
+	if e.valid {
+		return e.text, nil
+	}
+	raw, err := validJSON(e.text)
+	if err != nil {
 		return nil, fmt.Errorf("the result is no JSON: %w", err)
 	}
 	return raw, nil
 }
 
-// validJSON returns raw as one line if it is a JSON text.
-func validJSON(raw RawMessage) (RawMessage, error) {
-	end, err := skipValue(raw, 0, 0)
-	if err == nil {
-		err = trailing(raw, end)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return oneLine(raw), nil
-}
-
 func sameMemory(a, b []byte) bool { return len(a) > 0 && len(a) == len(b) && &a[0] == &b[0] }
-
-// oneLine returns valid JSON without newlines: there they can only be white
-// space, and a frame must not hold one.
-func oneLine(raw RawMessage) RawMessage {
-	if bytes.IndexByte(raw, '\n') < 0 {
-		return raw
-	}
-	return bytes.ReplaceAll(raw, []byte{'\n'}, []byte{' '})
-}
 
 // wireError is the one place that turns an error into what a client reads.
 func (c *call) wireError(err error) *Error {

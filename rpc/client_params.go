@@ -37,7 +37,8 @@ func marshalParams(params any) (RawMessage, error) {
 	case []byte:
 		return v, nil
 	}
-	return encodeResult(params)
+	e, err := marshal(params)
+	return e.keep(), err
 }
 
 func checkParams(raw RawMessage, depth int) error {

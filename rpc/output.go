@@ -141,10 +141,7 @@ func errorReply(id []byte, e *Error) []byte {
 	b = append(b, `,"message":`...)
 	b = appendString(b, e.Message)
 	if e.Data != nil {
-		data, err := encodeResult(e.Data)
-		if err == nil {
-			data, err = validJSON(data)
-		}
+		data, err := encode(e.Data)
 		if err != nil { // a handler's mistake must not cost the client its reply
 			data, _ = json.Marshal(map[string]string{"reason": "the error's data does not encode"})
 		}

@@ -110,10 +110,7 @@ func (s *Stream) encode(name string, params any) (event, error) {
 	raw := RawMessage("{}")
 	if params != nil {
 		var err error
-		if raw, err = encodeResult(params); err == nil {
-			raw, err = validJSON(raw)
-		}
-		if err != nil {
+		if raw, err = encode(params); err != nil {
 			return event{}, fmt.Errorf("rpc: event %q: the params do not encode: %w", name, err)
 		}
 	}

@@ -2,12 +2,10 @@ package rpc
 
 import (
 	"context"
-	"errors"
 	"reflect"
 	"strings"
 
 	"github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
 )
 
 // NoParams is the parameter type of methods that take none: an object without
@@ -53,6 +51,9 @@ func DecodeParams(params RawMessage, p any) error {
 	if len(params) == 0 {
 		return nil
 	}
+	if readDirectly(params, p) {
+		return nil
+	}
 	if err := json.Unmarshal(params, p, decodeOptions); err != nil {
 		return Errorf(CodeInvalidParams, "invalid params: %s", strings.TrimPrefix(err.Error(), "json: "))
 	}
@@ -83,35 +84,5 @@ func fieldNames(t reflect.Type) []string {
 	}
 	return names
 }
-
-// encodeResult returns a handler's result as JSON text.
-func encodeResult(v any) (RawMessage, error) {
-	switch v := v.(type) {
-	case nil:
-		return RawMessage("null"), nil
-	case RawMessage:
-		if v == nil {
-			return RawMessage("null"), nil
-		}
-		return v, nil
-	}
-	return json.Marshal(v, encodeOptions)
-}
-
-// longString is the length in bytes from which the encoder gets help.
-const longString = 4 << 10
-
-// encodeOptions help with long strings that need no escapes: the encoder looks
-// for what to escape byte by byte, while what is quoted already it copies.
-var encodeOptions = json.WithMarshalers(json.MarshalToFunc(func(enc *jsontext.Encoder, s string) error {
-	if len(s) < longString || strings.IndexByte(s, '\\') >= 0 {
-		return errors.ErrUnsupported
-	}
-	b := append(append(append(enc.AvailableBuffer(), '"'), s...), '"')
-	if end, err := skipString(b, 0); err != nil || end < len(b) {
-		return errors.ErrUnsupported
-	}
-	return enc.WriteValue(b)
-}))
 
 var decodeOptions = json.RejectUnknownMembers(true)
