@@ -24,7 +24,7 @@ type batch struct {
 
 // beginBatch takes in a frame that is an array. Its items are started one by
 // one by the reader, like single calls.
-func (c *conn) beginBatch(rd *reader, frame []byte) error {
+func (c *conn) beginBatch(rd *reader, frame []byte) {
 	b := &batch{conn: c}
 	b.users.Store(1)
 	if len(frame) > sharedFrame {
@@ -34,14 +34,9 @@ func (c *conn) beginBatch(rd *reader, frame []byte) error {
 		b.charged = len(frame)
 		c.charge(b.charged)
 	}
-	var (
-		items [][]byte
-		count int
-		serr  *syntaxError
-	)
-	c.srv.examine(frame, func() {
-		items, count, serr = splitArray(frame[skipSpace(frame, 0):], c.limits().MaxBatch)
-	})
+	c.srv.beginLook(frame)
+	items, count, serr := splitArray(frame[skipSpace(frame, 0):], c.limits().MaxBatch)
+	c.srv.endLook(frame)
 	var refusal *Error
 	switch {
 	case serr != nil:
@@ -54,14 +49,13 @@ func (c *conn) beginBatch(rd *reader, frame []byte) error {
 	if refusal != nil {
 		c.refuse(rd, nil, nil, refusal)
 		b.release()
-		return nil
+		return
 	}
 	b.left = count
 	c.mu.Lock()
 	c.batches = append(c.batches, b)
 	c.mu.Unlock()
 	rd.batch, rd.items = b, items
-	return nil
 }
 
 // release ends one use of the items.
@@ -156,42 +150,40 @@ func (c *conn) checkReply(cl *call, raw RawMessage, owner *buffer) *Error {
 
 // reply is the outcome of a call that nobody but the reader knows.
 func (c *conn) reply(rd *reader, cl *call, raw RawMessage, wire *Error) {
-	owner := cl.buf
 	if cl.id != nil {
 		if wire == nil {
-			wire = c.checkReply(cl, raw, owner)
+			wire = c.checkReply(cl, raw, cl.buf)
 		}
 		switch {
 		case wire != nil:
-			c.append(rd, c.bounded(cl.id, wire), newline)
+			c.append(rd, c.bounded(cl.id, wire))
 		case len(raw) <= copyLimit:
 			c.appendResult(rd, cl.id, raw)
 		default:
-			c.mu.Lock()
-			if !c.gone && !c.closed {
-				c.taken.Add(1)
-				owner = c.out.putResult(cl.id, raw, owner)
-				c.out.places++
-			}
-			c.mu.Unlock()
-			rd.dirty = true
-			rd.backlog += len(raw)
+			c.replyLarge(rd, cl, raw)
 		}
 	}
-	owner.free()
+	cl.buf.free()
 	c.observe(cl, cl.started, wire)
 }
 
-// append puts one frame of parts among the reader's replies.
-func (c *conn) append(rd *reader, parts ...[]byte) {
-	size := 0
-	for _, p := range parts {
-		size += len(p)
+// replyLarge is reply for a result that is not copied, but written from where it
+// stands.
+func (c *conn) replyLarge(rd *reader, cl *call, raw RawMessage) {
+	c.mu.Lock()
+	if !c.gone && !c.closed {
+		c.taken.Add(1)
+		cl.buf = c.out.putResult(cl.id, raw, cl.buf)
+		c.out.places++
 	}
-	b := c.roomFor(rd, size)
-	for _, p := range parts {
-		b = append(b, p...)
-	}
+	c.mu.Unlock()
+	rd.dirty = true
+	rd.backlog += len(raw)
+}
+
+// append puts one frame among the reader's replies.
+func (c *conn) append(rd *reader, frame []byte) {
+	_ = append(append(c.roomFor(rd, len(frame)+1), frame...), '\n')
 }
 
 // appendResult is append for nearly all there is to append.
@@ -302,7 +294,7 @@ func (c *conn) rejectEnvelope(rd *reader, env *envelope, b *batch, wire *Error) 
 // put queues a frame that belongs to no registered call.
 func (c *conn) put(rd *reader, b *batch, id, frame []byte) {
 	if b == nil {
-		c.append(rd, frame, newline)
+		c.append(rd, frame)
 		return
 	}
 	c.mu.Lock()

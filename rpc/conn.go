@@ -195,7 +195,10 @@ func (c *conn) run() {
 // what it asked for at once, the next is worked on.
 const flushAfter = 16
 
-// step handles one item of a batch or one frame.
+// step handles one item of a batch or one frame. Handlers run, and the
+// connection waits for input, in calls from here: what it takes to get that far
+// must not be on the stack then, or each idle connection would need twice as much
+// of it.
 func (c *conn) step(rd *reader) error {
 	if rd.places >= flushAfter || rd.backlog >= gatherLimit {
 		if err := c.flushAsReader(rd); err != nil {
@@ -207,30 +210,50 @@ func (c *conn) step(rd *reader) error {
 			return err
 		}
 	}
-	var env envelope
+	var cl *call
 	if len(rd.items) > 0 {
-		item := rd.items[0]
-		rd.items = rd.items[1:]
-		_ = parseEnvelope(item, &env) // its syntax was checked with the batch
-		b := rd.batch
-		if len(rd.items) == 0 {
-			rd.batch, rd.items = nil, nil
-			defer b.release()
-		}
-		return c.handle(rd, &env, b)
-	}
-	if c.mustPark() {
+		cl = c.handleItem(rd)
+	} else if c.mustPark() {
 		return errHandover
+	} else {
+		frame, err := c.nextFrame(rd)
+		if err != nil {
+			return err
+		}
+		cl = c.handleFrame(rd, frame)
 	}
-	frame, err := c.nextFrame(rd)
-	if err != nil {
-		return err
+	if cl == nil {
+		return nil
 	}
+	return c.runHere(rd, cl)
+}
+
+// handleItem handles the next item of the batch, as handle does.
+//
+//go:noinline
+func (c *conn) handleItem(rd *reader) (here *call) {
+	b, item := rd.batch, rd.items[0]
+	if rd.items = rd.items[1:]; len(rd.items) == 0 {
+		rd.batch, rd.items = nil, nil
+		defer b.release() // calls that were started have their own share of it
+	}
+	var env envelope
+	_ = parseEnvelope(item, &env) // its syntax was checked with the batch
+	return c.handle(rd, &env, b)
+}
+
+// handleFrame handles one frame, as handle does.
+//
+//go:noinline
+func (c *conn) handleFrame(rd *reader, frame []byte) (here *call) {
 	if frame[skipSpace(frame, 0)] == '[' {
-		return c.beginBatch(rd, frame)
+		c.beginBatch(rd, frame)
+		return nil
 	}
-	var serr *syntaxError
-	c.srv.examine(frame, func() { serr = parseEnvelope(frame, &env) })
+	var env envelope
+	c.srv.beginLook(frame)
+	serr := parseEnvelope(frame, &env)
+	c.srv.endLook(frame)
 	if serr != nil {
 		c.refuse(rd, nil, nil, Errorf(CodeParseError, "the message is no JSON: %s", serr))
 		return nil
@@ -238,15 +261,20 @@ func (c *conn) step(rd *reader) error {
 	return c.handle(rd, &env, nil)
 }
 
-// examine calls look, which takes time by the length of frame. Of those that
-// take long, a few do so at a time: hundreds that are ready to run would delay
-// each small call by all of them, for the runtime gives everybody the same turn.
-func (s *Server) examine(frame []byte, look func()) {
+// beginLook comes before what takes time by the length of frame, endLook behind
+// it. Of those that take long, a few go on at a time: hundreds that are ready to
+// run would delay each small call by all of them, for the runtime gives everybody
+// the same turn.
+func (s *Server) beginLook(frame []byte) {
 	if len(frame) > sharedFrame {
-		s.examining <- struct{}{}
-		defer func() { <-s.examining }()
+		s.looking <- struct{}{}
 	}
-	look()
+}
+
+func (s *Server) endLook(frame []byte) {
+	if len(frame) > sharedFrame {
+		<-s.looking
+	}
 }
 
 // nextFrame returns the next frame. Before it waits for input it writes the

@@ -18,9 +18,9 @@ const (
 
 func isCancel(method string) bool { return method == cancelMethod || method == cancelAlias }
 
-// handle starts one request, or refuses it. It returns errTakenOver if the
-// caller has lost the reader's role meanwhile.
-func (c *conn) handle(rd *reader, env *envelope, b *batch) error {
+// handle starts one request, or refuses it. here is a call that has its slot and
+// is for the caller to run.
+func (c *conn) handle(rd *reader, env *envelope, b *batch) (here *call) {
 	if env.id != nil && !c.claim(b, env.id) {
 		c.refuse(rd, b, nil, c.srv.adm.duplicateID(env.id))
 		return nil
@@ -49,7 +49,8 @@ func (c *conn) handle(rd *reader, env *envelope, b *batch) error {
 		return nil
 	}
 	if cl.stream != nil {
-		return c.startStream(rd, cl)
+		c.startStream(rd, cl)
+		return nil
 	}
 	started, refusal := c.srv.adm.admit(cl)
 	if refusal != nil {
@@ -61,7 +62,8 @@ func (c *conn) handle(rd *reader, env *envelope, b *batch) error {
 	}
 	switch {
 	case method.slowness.slow() && !method.Control:
-		return c.runApart(rd, cl)
+		c.runApart(rd, cl)
+		return nil
 	case b != nil:
 		if !c.register(cl) {
 			cl.release()
@@ -74,21 +76,20 @@ func (c *conn) handle(rd *reader, env *envelope, b *batch) error {
 	case rd.frames.last > sharedFrame:
 		c.own(rd, cl)
 	}
-	return c.runHere(rd, cl)
+	return cl
 }
 
 // runApart runs a call that has its slot on a goroutine of its own.
-func (c *conn) runApart(rd *reader, cl *call) error {
+func (c *conn) runApart(rd *reader, cl *call) {
 	c.own(rd, cl)
 	if !c.register(cl) {
 		cl.release()
 		cl.discard()
 		c.skip(rd, cl.batch)
-		return nil
+		return
 	}
 	c.chain(rd, cl)
 	cl.start()
-	return nil
 }
 
 // ended reports whether nobody is there to read replies.
@@ -126,20 +127,20 @@ func (rd *reader) newCall(c *conn) *call {
 }
 
 // startStream starts a streaming call on a goroutine of its own.
-func (c *conn) startStream(rd *reader, cl *call) error {
+func (c *conn) startStream(rd *reader, cl *call) {
 	c.own(rd, cl)
 	if !c.register(cl) {
 		c.srv.adm.closeStream()
 		cl.discard()
-		return nil
+		return
 	}
 	c.chain(rd, cl)
 	cl.start()
-	return nil
 }
 
-// enqueue lets a call wait for its slot, or its method.
-func (c *conn) enqueue(rd *reader, cl *call) error {
+// enqueue lets a call wait for its slot, or its method. If it need not, it is
+// returned.
+func (c *conn) enqueue(rd *reader, cl *call) (here *call) {
 	c.own(rd, cl)
 	if !c.register(cl) {
 		if next := c.srv.adm.abandon(cl); next != nil {
@@ -156,7 +157,7 @@ func (c *conn) enqueue(rd *reader, cl *call) error {
 		c.armQueueTimeout(cl)
 		return nil
 	}
-	return c.runHere(rd, cl)
+	return cl
 }
 
 // check says what of a call can be refused without asking how busy the server
@@ -336,7 +337,8 @@ func (rd *reader) awaitPrevious() {
 	}
 }
 
-// runHere runs a call on the reader's goroutine.
+// runHere runs a call on the reader's goroutine. It returns errTakenOver if the
+// reader has lost its role meanwhile.
 func (c *conn) runHere(rd *reader, cl *call) error {
 	if cl.begins != nil {
 		rd.previous = cl.previous

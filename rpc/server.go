@@ -53,8 +53,8 @@ type Server struct {
 	replaced  atomic.Pointer[Methods] // by SetMethods
 	relieving sync.Mutex              // held by who closes connections to free memory
 	quota     logQuota
-	// examining has an element for each large message that is being looked at.
-	examining chan struct{}
+	// looking has an element for each large message that is being looked at.
+	looking chan struct{}
 	// sendBuffers is how many connections have a large one.
 	sendBuffers atomic.Int32
 	done        chan struct{} // closed when the server ends
@@ -94,7 +94,7 @@ func (s *Server) init() {
 		s.idleSince = time.Now()
 		s.changed = sync.NewCond(&s.mu)
 		s.connGone = make(chan struct{}, 1)
-		s.examining = make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))
+		s.looking = make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))
 		go s.sweeper.run(s.done, s.sweep)
 	})
 }
