@@ -17,7 +17,7 @@ import (
 
 // conn is one connection.
 //
-//	reader:  fill -> frames.next -> parse -> handle -> runHere (or queue) -> reply
+//	reader:  fill -> frames.next -> parse -> handle -> start -> runHere (or queue) -> reply
 //	writer:  answer, Stream.Send -> output -> flush
 //
 // One goroutine at a time has the reader's role and owns rd; see reading for
@@ -195,10 +195,10 @@ func (c *conn) run() {
 // what it asked for at once, the next is worked on.
 const flushAfter = 16
 
-// step handles one item of a batch or one frame. Handlers run, and the
-// connection waits for input, in calls from here: what it takes to get that far
-// must not be on the stack then, or each idle connection would need twice as much
-// of it.
+// step handles one item of a batch or one frame. Handlers and Authorize run, and
+// the connection waits for input, in calls from here: what it takes to get that
+// far must not be on the stack then, or each idle connection would need twice as
+// much of it.
 func (c *conn) step(rd *reader) error {
 	if rd.places >= flushAfter || rd.backlog >= gatherLimit {
 		if err := c.flushAsReader(rd); err != nil {
@@ -211,8 +211,9 @@ func (c *conn) step(rd *reader) error {
 		}
 	}
 	var cl *call
+	var read *batch // to its end
 	if len(rd.items) > 0 {
-		cl = c.handleItem(rd)
+		cl, read = c.handleItem(rd)
 	} else if c.mustPark() {
 		return errHandover
 	} else {
@@ -222,30 +223,35 @@ func (c *conn) step(rd *reader) error {
 		}
 		cl = c.handleFrame(rd, frame)
 	}
-	if cl == nil {
+	here := cl != nil && c.start(rd, cl)
+	if read != nil {
+		read.release() // calls that were started have their own share of it
+	}
+	if !here {
 		return nil
 	}
 	return c.runHere(rd, cl)
 }
 
-// handleItem handles the next item of the batch, as handle does.
+// handleItem handles the next item of the batch, as handle does. read is the
+// batch, if that was its last.
 //
 //go:noinline
-func (c *conn) handleItem(rd *reader) (here *call) {
+func (c *conn) handleItem(rd *reader) (cl *call, read *batch) {
 	b, item := rd.batch, rd.items[0]
 	if rd.items = rd.items[1:]; len(rd.items) == 0 {
 		rd.batch, rd.items = nil, nil
-		defer b.release() // calls that were started have their own share of it
+		read = b
 	}
 	var env envelope
 	_ = parseEnvelope(item, &env) // its syntax was checked with the batch
-	return c.handle(rd, &env, b)
+	return c.handle(rd, &env, b), read
 }
 
 // handleFrame handles one frame, as handle does.
 //
 //go:noinline
-func (c *conn) handleFrame(rd *reader, frame []byte) (here *call) {
+func (c *conn) handleFrame(rd *reader, frame []byte) *call {
 	if frame[skipSpace(frame, 0)] == '[' {
 		c.beginBatch(rd, frame)
 		return nil

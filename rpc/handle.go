@@ -18,9 +18,8 @@ const (
 
 func isCancel(method string) bool { return method == cancelMethod || method == cancelAlias }
 
-// handle starts one request, or refuses it. here is a call that has its slot and
-// is for the caller to run.
-func (c *conn) handle(rd *reader, env *envelope, b *batch) (here *call) {
+// handle makes a call of one request, or refuses it.
+func (c *conn) handle(rd *reader, env *envelope, b *batch) *call {
 	if env.id != nil && !c.claim(b, env.id) {
 		c.refuse(rd, b, nil, c.srv.adm.duplicateID(env.id))
 		return nil
@@ -44,39 +43,45 @@ func (c *conn) handle(rd *reader, env *envelope, b *batch) (here *call) {
 		return nil
 	}
 	cl.req.Method = method.Name
+	return cl
+}
+
+// start lets a call in, or refuses it. here means that it has its slot, and is
+// for the caller to run; all others run elsewhere, perhaps later, or not at all.
+func (c *conn) start(rd *reader, cl *call) (here bool) {
 	if refusal := c.check(cl); refusal != nil {
 		c.reject(rd, cl, refusal)
-		return nil
+		return false
 	}
 	if cl.stream != nil {
 		c.startStream(rd, cl)
-		return nil
+		return false
 	}
 	started, refusal := c.srv.adm.admit(cl)
 	if refusal != nil {
 		c.reject(rd, cl, refusal)
-		return nil
+		return false
 	}
 	if !started {
 		return c.enqueue(rd, cl)
 	}
-	switch {
+	switch method := cl.method; {
 	case method.slowness.slow() && !method.Control:
 		c.runApart(rd, cl)
-		return nil
-	case b != nil:
+		return false
+	case cl.batch != nil:
 		if !c.register(cl) {
 			cl.release()
-			c.skip(rd, b)
-			return nil
+			c.skip(rd, cl.batch)
+			return false
 		}
 	case method.CancelOnDisconnect && c.ended():
 		cl.release()
-		return nil
+		return false
 	case rd.frames.last > sharedFrame:
 		c.own(rd, cl)
 	}
-	return cl
+	return true
 }
 
 // runApart runs a call that has its slot on a goroutine of its own.
@@ -138,9 +143,9 @@ func (c *conn) startStream(rd *reader, cl *call) {
 	cl.start()
 }
 
-// enqueue lets a call wait for its slot, or its method. If it need not, it is
-// returned.
-func (c *conn) enqueue(rd *reader, cl *call) (here *call) {
+// enqueue lets a call wait for its slot, or its method. If it need not, it is for
+// the caller to run, here.
+func (c *conn) enqueue(rd *reader, cl *call) (here bool) {
 	c.own(rd, cl)
 	if !c.register(cl) {
 		if next := c.srv.adm.abandon(cl); next != nil {
@@ -148,16 +153,16 @@ func (c *conn) enqueue(rd *reader, cl *call) (here *call) {
 		}
 		cl.discard()
 		c.skip(rd, cl.batch)
-		return nil
+		return false
 	}
 	if cl.place.gate != nil || cl.method.MaxConcurrent == 0 {
 		c.chain(rd, cl)
 	}
 	if !c.srv.adm.enqueue(cl) {
 		c.armQueueTimeout(cl)
-		return nil
+		return false
 	}
-	return cl
+	return true
 }
 
 // check says what of a call can be refused without asking how busy the server
@@ -170,14 +175,9 @@ func (c *conn) check(cl *call) *Error {
 	}
 	m := cl.method
 	if len(cl.req.Params) > 0 && cl.req.Params[0] == '[' && !m.TakesArray {
-		if len(m.ParamNames) == 0 {
-			return Errorf(CodeInvalidParams, "invalid params: method %q takes no array of params; send an object", m.Name)
-		}
-		named, err := nameParams(cl.req.Params, m.ParamNames)
-		if err != nil {
+		if err := cl.nameParams(); err != nil {
 			return err
 		}
-		cl.req.Params = named
 	}
 	cl.timeout = m.Timeout
 	if cl.timeout == 0 && m.Stream == nil {
@@ -187,6 +187,18 @@ func (c *conn) check(cl *call) *Error {
 		return c.checkStream(cl)
 	}
 	return nil
+}
+
+// nameParams makes an object of an array of params.
+func (c *call) nameParams() *Error {
+	if len(c.method.ParamNames) == 0 {
+		return Errorf(CodeInvalidParams, "invalid params: method %q takes no array of params; send an object", c.method.Name)
+	}
+	named, err := nameParams(c.req.Params, c.method.ParamNames)
+	if err == nil {
+		c.req.Params = named
+	}
+	return err
 }
 
 func (c *conn) checkStream(cl *call) *Error {
