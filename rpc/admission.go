@@ -33,6 +33,8 @@ type admission struct {
 	// call that finds a free slot and nobody waiting pays for two atomic
 	// operations, not for the lock.
 	slots atomic.Uint32
+	// mixed says that not all connections are of one uid. It changes under mu.
+	mixed atomic.Bool
 
 	ledger ledger
 
@@ -218,8 +220,9 @@ func (a *admission) enter(g *guest) (served bool, refusal *Error, evicted *guest
 			"uid %d has %d connections open, which is the limit", g.peer.UID, n), nil
 	}
 	if acct == nil {
-		acct = &account{uid: g.peer.UID}
+		acct = newAccount(g.peer.UID)
 		a.accounts[acct.uid] = acct
+		a.mixed.Store(len(a.accounts) > 1)
 	}
 	acct.connections++
 	g.account = acct
@@ -261,6 +264,7 @@ func (a *admission) departLocked(g *guest) {
 func (a *admission) forgetLocked(acct *account) {
 	if acct.connections--; acct.connections == 0 {
 		delete(a.accounts, acct.uid)
+		a.mixed.Store(len(a.accounts) > 1)
 	}
 }
 

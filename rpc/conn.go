@@ -95,6 +95,7 @@ type reader struct {
 	batch *batch   // whose items are being started
 	items [][]byte // of batch, not yet started
 
+	front    bool            // has one of the places of crowd
 	running  *call           // handler that runs on this goroutine
 	previous <-chan struct{} // closed when the last call that got a goroutine has begun
 
@@ -161,21 +162,27 @@ func (c *conn) log() *logrus.Entry {
 // turn is how much a reader handles, while there is always more to read, before
 // it lets others have the processor: a client that sends without a pause must
 // not delay all others. A call counts for one, and for one more with each
-// bytesATurn of it. Letting go is not free: the runtime wakes a thread. So
-// turns are short only while others are known to wait.
+// bytesATurn of it. Letting go is not free: the runtime wakes a thread, which
+// looks for work on another processor and may well go on with this very reader
+// there. So turns are short only in a crowd.
 const (
-	turn        = 256
+	turn        = 2048
 	crowdedTurn = 24
-	bytesATurn  = 4 << 10
+	bytesATurn  = 1 << 10
 )
 
 // run reads until the connection ends or the role is taken over.
 func (c *conn) run() {
 	rd := c.rd
 	for {
-		if rd.handled++; rd.handled > crowdedTurn && (rd.handled > turn || c.srv.sweeper.crowded.Load()) {
+		crowded := c.srv.sweeper.crowded.Load()
+		if rd.handled++; rd.handled > crowdedTurn && (crowded || rd.handled > turn) {
 			rd.handled = 0
+			c.stepBack(rd)
 			runtime.Gosched()
+		}
+		if crowded && c.srv.adm.mixed.Load() {
+			c.stepForward(rd)
 		}
 		if err := c.step(rd); err == errTakenOver {
 			c.letGo(rd)
@@ -364,6 +371,7 @@ func (c *conn) makeSpace(rd *reader) error {
 	}
 	g, wait := c.srv.adm.reserve(c, size)
 	if wait != nil {
+		c.stepBack(rd)
 		var err error
 		if g, err = c.awaitBytes(wait); err != nil {
 			return err
@@ -485,6 +493,7 @@ func (c *conn) setReadDeadline(rd *reader, t time.Time, change bool) error {
 // read makes one read. On a socket it waits without a buffer.
 func (c *conn) read(rd *reader) (int, error) {
 	if c.raw == nil {
+		c.stepBack(rd)
 		return c.nc.Read(rd.frames.space())
 	}
 	if err := c.raw.Read(c.onRead); err != nil {
@@ -508,6 +517,7 @@ func (c *conn) readReady(fd uintptr) bool {
 				rd.frames.release()
 			}
 			rd.handled = 0
+			c.stepBack(rd)
 			return false
 		default:
 			rd.n = max(rd.n, 0)
@@ -526,6 +536,7 @@ func (c *conn) waitForRoom(rd *reader) error {
 		return err
 	}
 	c.count(rd)
+	c.stepBack(rd)
 	poll := time.NewTicker(hangupPoll)
 	defer poll.Stop()
 	var handover <-chan struct{}
@@ -578,6 +589,7 @@ func polledHangup(fd uintptr) bool {
 // endReading is the end of the reader's role. Calls in flight are still
 // answered, unless the peer has gone.
 func (c *conn) endReading(rd *reader, why error) {
+	c.stepBack(rd)
 	rd.frames.release()
 	gone := false
 	switch {

@@ -493,7 +493,7 @@ func (rd *reader) fork() *reader {
 	next := *rd
 	next.frames = rd.frames.fork()
 	next.running, next.contexts, next.spare = nil, nil, nil
-	rd.out, rd.used, rd.items = nil, 0, nil
+	rd.out, rd.used, rd.items, rd.front = nil, 0, nil, false
 	return &next
 }
 

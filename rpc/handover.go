@@ -132,6 +132,7 @@ func (c *conn) wake() {
 // park is the end of the reader's role where another server goes on. Calls in
 // flight are still answered.
 func (c *conn) park(rd *reader) {
+	c.stepBack(rd)
 	input := bytes.Clone(rd.frames.rest())
 	if c.srv.keepable.Add(-int64(len(input))) < 0 {
 		c.srv.keepable.Add(int64(len(input)))

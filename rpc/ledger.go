@@ -34,7 +34,10 @@ type account struct {
 	connections int // guarded by admission.mu
 	held        atomic.Int64
 	slots       atomic.Int32
+	front       crowd
 }
+
+func newAccount(uid uint32) *account { return &account{uid: uid, front: newCrowd()} }
 
 // reservation is a wait for a large buffer. granted gets one grant, unless the
 // wait was withdrawn.

@@ -27,7 +27,7 @@ func (s *Server) Probe(ctx context.Context, method string) error {
 	stop := context.AfterFunc(ctx, func() { _ = here.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
 	peer := &Peer{UID: uint32(os.Geteuid()), GID: uint32(os.Getegid()), PID: int32(os.Getpid())}
-	c := newConn(s, there, &guest{peer: peer, account: &account{uid: peer.UID}, probe: true}, 0)
+	c := newConn(s, there, &guest{peer: peer, account: newAccount(peer.UID), probe: true}, 0)
 	go c.run()
 
 	call, err := json.Marshal(map[string]any{"jsonrpc": "2.0", "id": 1, "method": method})

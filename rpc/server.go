@@ -87,6 +87,7 @@ func (s *Server) init() {
 		_, _ = rand.Read(id) // never fails, crypto/rand
 		s.bootID = hex.EncodeToString(id)
 		s.sweeper.wake = make(chan struct{}, 1)
+		s.sweeper.late = cmp.Or(s.sweeper.late, lateLook)
 		s.done = make(chan struct{})
 		s.handover = make(chan struct{})
 		s.listeners = make(map[net.Listener]struct{})
@@ -179,12 +180,15 @@ func (s *Server) Serve(l net.Listener) error {
 	defer s.untrack(l)
 	var pause time.Duration
 	var logged time.Time
-	for {
+	for inARow := 1; ; inARow++ {
 		nc, err := s.accept(l)
 		switch {
 		case err == nil:
 			pause = 0
 			s.accepted(l, nc)
+			if inARow%crowdedAccepts == 0 && s.sweeper.crowded.Load() {
+				s.rest(crowdedPause)
+			}
 		case err == ErrServerClosed:
 			return err
 		case lasting(err):
@@ -195,11 +199,24 @@ func (s *Server) Serve(l net.Listener) error {
 				s.logger().WithError(err).Error("accept fails; trying again")
 			}
 			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
-			select {
-			case <-time.After(pause):
-			case <-s.done:
-			}
+			s.rest(pause)
 		}
+	}
+}
+
+// In a crowd the accept loop rests after so many connections for so long: clients
+// that come and go as fast as they can must not keep the processors from those
+// that are there. They wait in the kernel's backlog.
+const (
+	crowdedAccepts = 4
+	crowdedPause   = time.Millisecond
+)
+
+// rest waits for d, or until the server ends.
+func (s *Server) rest(d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-s.done:
 	}
 }
 

@@ -21,6 +21,7 @@ func newSimulation(t *testing.T, seed uint64, f *fault) *simulation {
 	s := &simulation{
 		t: t, began: time.Now(), random: rand.New(rand.NewPCG(seed, 0)), executions: newExecutions(),
 		stopped: make(chan error, 1), reasons: make(chan simReason, 1000),
+		crowded: seed%2 == 0,
 	}
 	s.net = newSimNet(s.pick(300, 300, 4<<10, 4<<10, 64<<10, 256<<10), f)
 	for _, kind := range simActions { // a plan that lacks some has more of the others
@@ -41,7 +42,11 @@ func (s *simulation) newServer(limits Limits) *Server {
 	logger.SetOutput(io.Discard)
 	logger.SetLevel(logrus.DebugLevel)
 	logger.AddHook(s)
-	return &Server{Methods: s.executions.methods(2, true), Limits: limits, Logger: logger, Authorize: simAuthorize}
+	srv := &Server{Methods: s.executions.methods(2, true), Limits: limits, Logger: logger, Authorize: simAuthorize}
+	if s.crowded {
+		srv.sweeper.late = -time.Hour
+	}
+	return srv
 }
 
 func (s *simulation) someLimits() Limits {

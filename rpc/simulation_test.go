@@ -81,6 +81,7 @@ type simulation struct {
 	executions *executions
 	clients    []*simClient
 	kinds      []string // of actions, that this plan has
+	crowded    bool     // readers take turns all the time
 	ceiling    ceiling
 	history    []string
 

@@ -21,9 +21,9 @@ const (
 	maxTakeoverInterval = 16 * time.Millisecond
 )
 
-// late is how much later than it was due a look shows that the processors are
+// lateLook is how much later than it was due a look shows that the processors are
 // taken.
-const late = 2 * time.Millisecond
+const lateLook = 2 * time.Millisecond
 
 // idleSweeps is how many sweeps that find nobody busy end the sweeping until
 // somebody is busy again.
@@ -84,10 +84,11 @@ func (r *reading) take(observed uint64) bool {
 // takes over the reading of those that were busy with the same thing twice.
 type sweeper struct {
 	asleep atomic.Bool
-	// crowded says that the last look came late: more goroutines are ready to run
-	// than there are processors.
+	// crowded says that a look came late not long ago: more goroutines were ready to
+	// run than there are processors.
 	crowded atomic.Bool
 	wake    chan struct{} // of capacity 1
+	late    time.Duration // lateLook; in tests every look may be late
 }
 
 // busy is called by a reader after enter.
@@ -125,13 +126,21 @@ func (w *sweeper) awake(done <-chan struct{}, sweep func() (busy, stuck bool)) b
 	interval := takeoverInterval
 	timer := time.NewTimer(interval)
 	defer timer.Stop()
+	defer w.crowded.Store(false)
+	var lastLate time.Time
 	for idle := 0; idle < idleSweeps; {
 		due := time.Now().Add(interval)
 		select {
-		case now := <-timer.C:
-			w.crowded.Store(now.Sub(due) > late || time.Since(now) > late)
+		case <-timer.C:
 		case <-done:
 			return false
+		}
+		switch now := time.Now(); {
+		case now.Sub(due) > w.late:
+			lastLate = now
+			w.crowded.Store(true)
+		case now.Sub(lastLate) > crowdedFor:
+			w.crowded.Store(false)
 		}
 		busy, stuck := sweep()
 		if idle++; busy {

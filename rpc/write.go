@@ -120,6 +120,7 @@ func (c *conn) flushAsReader(rd *reader) error {
 		return nil
 	}
 	rd.dirty, rd.backlog = false, 0
+	c.stepBack(rd) // the peer may let us wait
 	c.mu.Lock()
 	c.handOverLocked(rd)
 	busy := c.reading.enter()
