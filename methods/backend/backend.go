@@ -39,6 +39,9 @@ type Call struct {
 	// Values are the members of Params: string, json.Number (as it was written),
 	// bool, nil, []any or map[string]any.
 	Values map[string]any
+	// Secret says that a sensitive parameter is among them: what somebody else
+	// says of the call may repeat it, and is kept from the log.
+	Secret bool
 	// RequestID names the call in logs.
 	RequestID string
 	Peer      *rpc.Peer

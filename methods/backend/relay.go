@@ -41,13 +41,21 @@ var misdirected = []int{rpc.CodeParseError, rpc.CodeInvalidRequest, rpc.CodeMeth
 func (c *Call) Relay(reply *rpc.Error, executed rpc.Executed) *rpc.Error {
 	switch {
 	case slices.Contains(misdirected, reply.Code):
-		return c.Failed(executed, fmt.Errorf("what answers this method refused the request: %w", reply))
+		return c.Failed(executed, fmt.Errorf("what answers this method refused the request: %w", c.shown(reply)))
 	case reply.Code == rpc.CodeInternalError, reply.Code == rpc.CodeShuttingDown:
-		return c.Failed(executed, fmt.Errorf("what answers this method reported: %w", reply))
+		return c.Failed(executed, fmt.Errorf("what answers this method reported: %w", c.shown(reply)))
 	case slices.Contains(ownCodes, reply.Code):
 		return c.relayBound(reply, executed)
 	}
 	return &rpc.Error{Code: reply.Code, Message: reply.Message, Data: reply.Data}
+}
+
+// shown is what the log has of a reply. Its text can repeat what was sent.
+func (c *Call) shown(reply *rpc.Error) error {
+	if c.Secret {
+		return fmt.Errorf("code %d; its text is not shown since the call has sensitive params", reply.Code)
+	}
+	return reply
 }
 
 // relayBound passes on which bound was met, as far as it is told.

@@ -91,3 +91,39 @@ func TestWhatIsWrongWithHowAMethodIsAnsweredIsSaidWithItsPlace(t *testing.T) {
 		require.Contains(t, findings(t, "[methods.m]\n"+text+"\n[workers.index]\ncommand = [\"/bin/sh\"]\n"), want, text)
 	}
 }
+
+// A worker whose replies repeat all that it was told: as an error, or as a result
+// with it for a name.
+const repeatingWorker = `#!/bin/sh
+while IFS= read -r line; do
+  id=${line#*\"id\":}; id=${id%%,*}
+  said=${line#*\"password\":\"}; said=${said%%\"*}
+  case $line in
+  *'"method":"refuse"'*) echo '{"jsonrpc":"2.0","id":'$id',"error":{"code":-32600,"message":"bad '$said'"}}';;
+  *'"method":"break"'*) echo '{"jsonrpc":"2.0","id":'$id',"error":{"code":-32603,"message":"no '$said'"}}';;
+  *) echo '{"jsonrpc":"2.0","id":'$id',"result":{"'$said'":1}}';;
+  esac
+done
+`
+
+// Who is told a secret may repeat it in what it says of the call.
+func TestWhatRepeatsASensitiveParameterIsKeptFromTheLog(t *testing.T) {
+	program := filepath.Join(t.TempDir(), "worker")
+	require.NoError(t, os.WriteFile(program, []byte(repeatingWorker), 0o700))
+	const rest = `allow = ["everyone"]
+worker = "w"
+result_schema = { type = "object", additionalProperties = false }
+params.properties.password = { type = "string", sensitive = true }
+params.properties.name = { type = "string" }
+`
+	s := serve(t, "[workers.w]\ncommand = [\""+program+"\"]\n"+
+		"[methods.refuse]\n"+rest+"[methods.break]\n"+rest+"[methods.answer]\n"+rest)
+	c := s.dial()
+	for _, method := range []string{"refuse", "break", "answer"} {
+		r := c.call(method, `{"password":"hunter2"}`)
+		require.Equal(t, rpc.CodeInternalError, r.Error.Code, method)
+	}
+	require.NotContains(t, s.log.String(), "hunter2")
+	require.Contains(t, s.log.String(), "code -32600")
+	require.Contains(t, s.log.String(), "code -32603")
+}

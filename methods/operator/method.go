@@ -110,7 +110,7 @@ func (m *method) run(ctx context.Context, raw rpc.RawMessage, call *backend.Call
 	if err != nil {
 		return nil, err
 	}
-	call.Params, call.Values = params, values
+	call.Params, call.Values, call.Secret = params, values, m.params.Secret(values)
 	call.Log = m.set.log.WithFields(logrus.Fields{"method": call.Method, "request": call.RequestID, "uid": call.Peer.UID, "pid": call.Peer.PID})
 	result, err := m.backend.Call(ctx, call)
 	if err != nil {
@@ -118,6 +118,9 @@ func (m *method) run(ctx context.Context, raw rpc.RawMessage, call *backend.Call
 	}
 	if m.result != nil {
 		if _, err := m.result.Decode(result); err != nil {
+			if call.Secret { // of a member that is not known it has the name, which is the program's to choose
+				err = errors.New("why is not shown since the call has sensitive params")
+			}
 			return nil, call.Failed(rpc.ExecutedYes, fmt.Errorf("the result does not fit result_schema: %w", err))
 		}
 	}
