@@ -44,11 +44,13 @@ func describeMismatch(message string) string {
 
 func describeType(name string) string {
 	switch {
+	case strings.HasPrefix(name, "map["):
+		return "a table"
 	case name == "string":
 		return "a string"
 	case name == "bool", name == "*bool":
 		return "true or false"
-	case strings.HasSuffix(name, "int"):
+	case strings.HasSuffix(name, "int"), strings.HasSuffix(name, "int64"):
 		return "a whole number"
 	case strings.HasSuffix(name, "Duration"):
 		return `a duration in quotes, such as "10s"`

@@ -1,8 +1,9 @@
 package definition
 
 import (
-	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/marianned/marianned/internal/conffile"
@@ -97,20 +98,37 @@ const (
 	RunnerUnit  = "unit"
 )
 
-// Duration is written as "10s" or "1m30s".
-type Duration struct{ time.Duration }
+// Duration is written as "10s" or "1m30s"; "" is none.
+type Duration string
 
-// UnmarshalText reads a duration above 0.
-func (d *Duration) UnmarshalText(text []byte) error {
-	parsed, err := time.ParseDuration(string(text))
-	if err != nil {
-		return fmt.Errorf("found %q, expected a duration such as \"10s\" or \"1m30s\"", text)
+// Duration returns what was written, 0 for none.
+func (d Duration) Duration() time.Duration {
+	parsed, _ := d.parse() // what is none was reported
+	return parsed
+}
+
+func (d Duration) parse() (time.Duration, error) {
+	parsed, err := time.ParseDuration(string(d))
+	switch {
+	case err != nil:
+		return 0, fmt.Errorf("found %q, expected a duration such as \"10s\" or \"1m30s\"", string(d))
+	case parsed <= 0:
+		return 0, fmt.Errorf("found %s, expected a duration above 0", parsed)
 	}
-	if parsed <= 0 {
-		return errors.New("found " + parsed.String() + ", expected a duration above 0")
+	return parsed, nil
+}
+
+// checkDurations reports those of a table that are none. A key that is not there
+// has no duration; one that is there has, be it an empty text.
+func (p Place) checkDurations(findings *Findings, durations map[string]Duration) {
+	for _, key := range slices.Sorted(maps.Keys(durations)) {
+		if durations[key] == "" && p.At(key) == p.At() {
+			continue
+		}
+		if _, err := durations[key].parse(); err != nil {
+			findings.Add(p.At(key), "%s: %v", key, err)
+		}
 	}
-	d.Duration = parsed
-	return nil
 }
 
 // Place is where a table of a file stands.

@@ -24,10 +24,12 @@ type Definitions struct {
 	Policies []*Policy
 	Workers  []*Worker
 	Forwards []*Forward
+	// Whole is false where a file is left out, since it could not be read to its
+	// end: what others name may be in it.
+	Whole bool
 }
 
-// Read reads all files of the folders, the first of which wins. Definitions are
-// whole only if the findings have no error.
+// Read reads all files of the folders, the first of which wins.
 func Read(folders []string, opts Options) (*Definitions, Findings) {
 	var findings Findings
 	t := opts.trust()
@@ -48,7 +50,7 @@ func (o Options) trust() conffile.Trust {
 }
 
 func readAll(paths []string, t conffile.Trust) (*Definitions, Findings) {
-	defs := &Definitions{Files: paths}
+	defs := &Definitions{Files: paths, Whole: true}
 	var findings Findings
 	methods, policies := make(map[string]Place), make(map[string]Place)
 	workers, forwards := make(map[string]Place), make(map[string]Place)
@@ -56,10 +58,15 @@ func readAll(paths []string, t conffile.Trust) (*Definitions, Findings) {
 		text, err := t.Read(path)
 		if err != nil {
 			findings.Add(Position{File: path}, "%s", conffile.Reason(err))
+			defs.Whole = false
 			continue
 		}
-		file, more := decode(path, text)
+		file, whole, more := decode(path, text)
 		findings = append(findings, more...)
+		if !whole {
+			defs.Whole = false
+			continue
+		}
 		for name, m := range file.Methods {
 			checkName(m.Place, &findings)
 			once(methods, m.Place, &findings)

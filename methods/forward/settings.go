@@ -35,7 +35,7 @@ func Read(d *definition.Forward, findings *definition.Findings) Settings {
 	if d.MaxConnections < 0 || d.MaxConnections > maxMaxConnections {
 		findings.Add(d.At("max_connections"), "max_connections is %d, expected a number from 1 to %d", d.MaxConnections, maxMaxConnections)
 	}
-	return withDefaults(Settings{d.Socket, d.MaxConnections, d.ConnectTimeout.Duration, d.IdleTimeout.Duration})
+	return withDefaults(Settings{d.Socket, d.MaxConnections, d.ConnectTimeout.Duration(), d.IdleTimeout.Duration()})
 }
 
 // ReadPath returns the settings for a socket that a method names by its path.

@@ -19,10 +19,11 @@ type elsewhere struct {
 	workers  map[string]*worker.Settings
 	forwards map[string]forward.Settings
 	sockets  forward.Sockets
+	whole    bool // else what is missing may be in a file that could not be read
 }
 
 func readElsewhere(defs *definition.Definitions, findings *definition.Findings) *elsewhere {
-	e := &elsewhere{workers: make(map[string]*worker.Settings), forwards: make(map[string]forward.Settings)}
+	e := &elsewhere{workers: make(map[string]*worker.Settings), forwards: make(map[string]forward.Settings), whole: defs.Whole}
 	for _, d := range defs.Workers {
 		e.workers[d.Name] = worker.Read(d, findings)
 	}
@@ -42,6 +43,9 @@ func (e *elsewhere) build(d *definition.Method, params *schema.Params, opts Opti
 	}
 	if d.Worker != "" {
 		settings := e.workers[d.Worker]
+		if settings == nil && !e.whole {
+			return nil
+		}
 		if settings == nil {
 			findings.Add(d.At("worker"), "the worker %q is not defined; %s", d.Worker, orDefine("workers", d.Worker, e.workers))
 			return nil
@@ -55,6 +59,8 @@ func (e *elsewhere) build(d *definition.Method, params *schema.Params, opts Opti
 	switch {
 	case filepath.IsAbs(d.Forward):
 		settings = forward.ReadPath(d.Forward, d.At("forward"), findings)
+	case !found && !e.whole:
+		return nil
 	case !found:
 		findings.Add(d.At("forward"), "the socket %q is not defined, and is no absolute path; %s", d.Forward, orDefine("forwards", d.Forward, e.forwards))
 		return nil

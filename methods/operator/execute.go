@@ -27,7 +27,7 @@ func (s *Set) Execute(ctx context.Context, request outside.Request, emit func(st
 		s.denials.report(peer, request.Method, d)
 		return nil, rpc.Errorf(rpc.CodeNotAuthorized, "uid %d may not call %q", peer.UID, request.Method)
 	}
-	if timeout := m.definition.Timeout.Duration; timeout > 0 {
+	if timeout := m.definition.Timeout.Duration(); timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, timeout)
 		defer cancel()

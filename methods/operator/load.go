@@ -155,8 +155,6 @@ func (s *Set) buildMethod(d *definition.Method, others *elsewhere, opts Options,
 		if m.backend = others.build(d, params, opts, findings); m.backend == nil {
 			return m
 		}
-	case d.At("exec") != d.At(), d.At("worker") != d.At(), d.At("forward") != d.At():
-		return m // what is there could not be read, which was said
 	default:
 		findings.Add(d.At(), "the method %q says nothing of how it is run: add exec, worker or forward", d.Name)
 		return m

@@ -52,7 +52,7 @@ func (m *method) describe() *rpc.Method {
 		ParamNames:         d.Positional,
 		ParamsSchema:       m.params.Text(),
 		ResultSchema:       m.resultText(),
-		Timeout:            d.Timeout.Duration,
+		Timeout:            d.Timeout.Duration(),
 		CancelOnDisconnect: d.CancelOnDisconnect,
 	}
 	if d.Stream {

@@ -193,6 +193,78 @@ func TestAKeyThatCanNotBeReadIsNotMissing(t *testing.T) {
 	require.NotContains(t, said, "says nothing of how it is run")
 }
 
+// What stands behind a mistake that ends the reading of a file is there all the
+// same: nobody is to look for it.
+func TestWhatWasNotReadIsNotMissing(t *testing.T) {
+	const behind = "\n[methods.m.params]\nproperties.a = { type = \"string\" }\n[workers.index]\ncommand = [\"/bin/sh\"]\n[forwards.far]\nsocket = \"/s\"\n"
+	for mistake, want := range map[string]string{
+		// Of the wrong type, and so no further than that.
+		"timeout = 10":       `z.toml:3:11: methods.m.timeout: found an integer, expected a duration in quotes, such as "10s"`,
+		"timeout = {}":       `z.toml:3:11: methods.m.timeout: found an inline table`,
+		"timeout.s = 1":      `z.toml:3:9: methods.m.timeout.s: found a table`,
+		"limits.cpu = \"x\"": `z.toml:3:14: methods.m.limits.cpu: found a string, expected a whole number`,
+		"limits = 3":         `z.toml:3:10: methods.m.limits: found an integer, expected a table`,
+		// No TOML.
+		"timeout = ":                  "z.toml:3:11: ",
+		"allow = [\"everyone\"":       "z.toml:4:1: ",
+		"timeout = \"1s\"\nexec = []": "z.toml:4:1: ",
+		// Read to the end.
+		"timeout = \"10\"":  `z.toml:3:1: timeout: found "10", expected a duration such as "10s" or "1m30s"`,
+		"timeout = \"-1s\"": `z.toml:3:1: timeout: found -1s, expected a duration above 0`,
+		"timeout = \"\"":    `z.toml:3:1: timeout: found "", expected a duration`,
+	} {
+		dir := folder(t, map[string]string{
+			"a.toml": "[methods.n]\nworker = \"index\"\n[methods.o]\nforward = \"far\"\n[methods.p]\nexec = [\"x\"]\n",
+			"z.toml": "[methods.m]\nexec = [\"/bin/echo\", \"x{a}\"]\n" + mistake + behind,
+		})
+		_, err := Load(Options{Folders: []string{dir}})
+		lines := strings.Split(strings.ReplaceAll(err.Error(), dir+"/", ""), "\n")
+		require.Len(t, lines, 2, "%s: %s", mistake, err)
+		require.Contains(t, lines[0], "a.toml:6:9: ")
+		require.Contains(t, lines[1], want)
+	}
+}
+
+// FuzzAFileIsRefusedOrLoads holds that a file of an operator's, whatever is in it,
+// ends no daemon: it is read while one runs.
+func FuzzAFileIsRefusedOrLoads(f *testing.F) {
+	examples, err := filepath.Glob("../../examples/methods.d/*.toml")
+	require.NoError(f, err)
+	require.NotEmpty(f, examples)
+	for _, path := range examples {
+		text, err := os.ReadFile(path)
+		require.NoError(f, err)
+		f.Add(text)
+	}
+	for _, text := range []string{
+		"[methods.m.timeout]\na = 1\n", "[methods.m]\ntimeout.x = 1\nallow.x = 1\nlimits.x.y = 1\nhidden.x = 1\nparams = {}\n",
+		"[[methods.m]]\nexec = []\n", "[methods]\nm = 1\n", "methods = 1\n", "[workers.w.initialize.params]\na = [{}]\n", "[policy.x]\nallow = [1]\n",
+		"[methods.m]\nexec = [\"/bin/true\", \"{a}\"]\nparams.properties.a = 1\nparams.required = 1\n",
+	} {
+		f.Add([]byte(text))
+	}
+	path := filepath.Join(f.TempDir(), "m.toml")
+	f.Fuzz(func(t *testing.T, text []byte) {
+		require.NoError(t, os.WriteFile(path, text, 0o600))
+		set, err := LoadFiles([]string{path}, Options{Names: nobody{}, Outside: Outside{Socket: "/s"}})
+		if err != nil {
+			require.IsType(t, definition.Findings{}, err)
+			for _, finding := range err.(definition.Findings) {
+				require.NotEmpty(t, finding.Message)
+				require.Equal(t, path, finding.Position.File)
+			}
+			return
+		}
+		set.Close()
+	})
+}
+
+// nobody are the users and groups of a system without any.
+type nobody struct{}
+
+func (nobody) User(string) (uint32, error)  { return 0, os.ErrNotExist }
+func (nobody) Group(string) (uint32, error) { return 0, os.ErrNotExist }
+
 // One mistake is reported once: what follows from it is not.
 func TestAMistakeInASchemaIsNotOneOfTheArgumentsToo(t *testing.T) {
 	said := findings(t, "[methods.m]\nexec = [\"/bin/echo\", \"{a}\"]\n[methods.m.params]\nproperties.a = { type = \"string\", maxLenght = 3 }\n")

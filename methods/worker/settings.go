@@ -66,8 +66,8 @@ func Read(d *definition.Worker, findings *definition.Findings) *Settings {
 	s := &Settings{
 		Name: d.Name, Command: d.Command, Directory: d.Directory, MCP: d.Protocol == protocolMCP,
 		Processes: d.Processes, MaxInFlight: d.MaxInFlight, MaxMessageBytes: d.MaxMessageBytes,
-		StartTimeout: d.StartTimeout.Duration, IdleTimeout: d.IdleTimeout.Duration, StallTimeout: d.StallTimeout.Duration,
-		HealthMethod: d.HealthMethod, HealthInterval: d.HealthInterval.Duration,
+		StartTimeout: d.StartTimeout.Duration(), IdleTimeout: d.IdleTimeout.Duration(), StallTimeout: d.StallTimeout.Duration(),
+		HealthMethod: d.HealthMethod, HealthInterval: d.HealthInterval.Duration(),
 	}
 	s.check(d, findings)
 	setDefault(&s.Directory, "/")
