@@ -31,6 +31,11 @@ func (o *callOptions) completeCall(cmd *cobra.Command, args []string, word strin
 	if len(args) == 0 {
 		return o.completeMethod(cmd, args, word)
 	}
+	if strings.Contains(word, "=") {
+		// The value has begun. bash, to which = and : part words, would add what is
+		// there already once more.
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
 	d := o.discover(cmd)
 	i := d.index(args[0])
 	if i < 0 {

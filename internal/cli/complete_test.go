@@ -32,6 +32,7 @@ func TestTheTabKeyOffersWhatTheDaemonHas(t *testing.T) {
 	}
 	require.Equal(t, "deep:=\npath=\twhere\n:6\n", completed(t, "call", "disk.usage", ""))
 	require.Equal(t, "deep:=\n:6\n", completed(t, "call", "disk.usage", "path=/srv", ""))
+	require.Equal(t, ":4\n", completed(t, "call", "disk.usage", "deep:="), "nothing is added to it")
 	require.Equal(t, ":4\n", completed(t, "call", "no.such", ""))
 	require.Equal(t, ":4\n", completed(t, "describe", "disk.usage", ""))
 }
