@@ -53,6 +53,19 @@ user    = "root"
 timeout = "1s"
 exec    = ["/bin/sh", "-c", "setsid sleep 6543 & trap '' TERM; while :; do sleep 6543; done"]
 
+[methods."lingers.on"]
+user    = "root"
+stream  = true
+exec    = ["/bin/sh", "-c", "setsid sleep 6543 & trap '' TERM; echo begun; while :; do sleep 6543; done"]
+
+[methods."password"]
+allow  = ["user:ann"]
+user   = "root"
+stdin  = "params"
+exec   = ["/bin/sh", "-c", "cat >&2; exit 3"]
+params.required = ["new"]
+params.properties.new = { type = "string", sensitive = true, pattern = "^tell" }
+
 [methods."inside"]
 allow  = ["user:ann"]
 exec   = ["/bin/sh", "-c", "ulimit -n"]
@@ -156,6 +169,18 @@ func TestTheDaemonsUserGetsNoFurtherThanTheFilesAllow(t *testing.T) {
 	require.Contains(t, ask("marianned", "pages.restart", restart, ann), "the files of methods can not be used")
 }
 
+// What a program outside was told in confidence reaches the journal on neither way.
+func TestASensitiveParameterIsNotInTheJournal(t *testing.T) {
+	b := outsideBox(t)
+	configure(t, b, "log_level = \"debug\"\n")
+	require.Contains(t, as(t, b, "ann", "password", "new=tell-nobody").Stderr, `"exit_status":3`)
+	require.Contains(t, as(t, b, "ann", "password", "new=not-tell-nobody").Stderr, "-32602")
+	b.Run(t, "journalctl", "--sync")
+	said := b.Run(t, "journalctl", "--output=json")
+	require.Contains(t, said, "not shown since the call has sensitive params")
+	require.NotContains(t, said, "tell-nobody")
+}
+
 func TestAProgramOutsideIsGoneWithAllItsChildren(t *testing.T) {
 	b := outsideBox(t)
 	gone := func() bool { return b.Try(t, "pgrep", "-f", "sleep 6543").Code == 1 }
@@ -167,6 +192,10 @@ func TestAProgramOutsideIsGoneWithAllItsChildren(t *testing.T) {
 		"cancel": {"lingers", func(c *client) {
 			c.send(`{"jsonrpc":"2.0","id":2,"method":"rpc.cancel","params":{"id":1}}`)
 			require.Contains(t, c.line()+c.line(), `"reason":"cancelled"`)
+		}},
+		"the end of a stream's client": {"lingers.on", func(c *client) {
+			require.Contains(t, c.line(), "begun")
+			require.NoError(t, c.Close())
 		}},
 		"a crash of the daemon": {"lingers", func(c *client) {
 			b.Systemctl(t, "kill", "--signal=KILL", serviceUnit)
