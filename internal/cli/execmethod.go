@@ -53,18 +53,18 @@ func newExecMethodCommand() *cobra.Command {
 		defer stop()
 		log := daemon.NewLogger(cmd.ErrOrStderr(), logrus.InfoLevel)
 		processes := new(program.Processes)
-		err = outside.Serve(ctx, conn, uids, executor(folders, processes, log), log)
+		err = outside.Serve(ctx, conn, uids, executor(folders, uids[len(uids)-1], processes, log), log)
 		<-processes.Stop()
 		return err
 	}
 	return cmd
 }
 
-// executor reads the files that root alone can have written. Where they can not be
-// used it answers so.
-func executor(folders []string, processes *program.Processes, log *logrus.Logger) outside.Executor {
+// executor reads the files that root alone can have written, for the daemon of an
+// owner. Where they can not be used it answers so.
+func executor(folders []string, owner uint32, processes *program.Processes, log *logrus.Logger) outside.Executor {
 	set, err := operator.Load(operator.Options{
-		Folders: folders, Definition: definition.Options{Owners: []uint32{0}},
+		Folders: folders, Definition: definition.Options{Owners: []uint32{0}}, Owner: &owner,
 		Logger: log, Processes: processes, Outside: operator.Outside{Here: true},
 	})
 	if err == nil {

@@ -121,7 +121,7 @@ func build(defs *definition.Definitions, findings definition.Findings, opts Opti
 		if !strings.HasPrefix(p.Name, "daemon.") {
 			findings.Add(p.At(), "[policy.%q]: expected a method about the daemon, such as daemon.status; a method of these files has its rules beside it", p.Name)
 		}
-		s.builtIn[p.Name] = policy.New(p.Rules, p.Place, opts.Names, &findings)
+		s.builtIn[p.Name] = policy.New(p.Rules, p.Place, opts.Names, owner, &findings)
 	}
 	if err := findings.Err(); err != nil {
 		s.Close()
@@ -134,7 +134,7 @@ func build(defs *definition.Definitions, findings definition.Findings, opts Opti
 // buildMethod makes a method of its definition. With errors among the findings
 // it is not usable.
 func (s *Set) buildMethod(d *definition.Method, others *elsewhere, opts Options, findings *definition.Findings) *method {
-	m := &method{set: s, definition: d, policy: policy.New(d.Rules, d.Place, opts.Names, findings)}
+	m := &method{set: s, definition: d, policy: policy.New(d.Rules, d.Place, opts.Names, s.owner, findings)}
 	params, err := schema.CompileParams(d.Params)
 	if err != nil {
 		addSchemaError(d, "params", err, findings)

@@ -30,11 +30,12 @@ type Decision struct {
 	Why string
 }
 
-// New reads the rules of a method. What is wrong with them is added to findings.
-func New(rules definition.Rules, place definition.Place, names Names, findings *definition.Findings) *Policy {
+// New reads the rules of a method of a daemon that runs as owner. What is wrong
+// with them is added to findings.
+func New(rules definition.Rules, place definition.Place, names Names, owner uint32, findings *definition.Findings) *Policy {
 	p := &Policy{place: place, sockets: rules.Sockets, hidden: rules.Hidden == nil || *rules.Hidden}
-	p.allow = parseAll(rules.Allow, "allow", place, names, findings)
-	p.deny = parseAll(rules.Deny, "deny", place, names, findings)
+	p.allow = parseAll(rules.Allow, "allow", place, names, owner, findings)
+	p.deny = parseAll(rules.Deny, "deny", place, names, owner, findings)
 	for i, name := range rules.Sockets {
 		if !slices.Contains(socketNames, name) {
 			findings.Add(place.At("sockets", fmt.Sprint(i)), "the socket %q: expected one of: %s", name, strings.Join(socketNames, ", "))

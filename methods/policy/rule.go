@@ -3,7 +3,6 @@ package policy
 import (
 	"fmt"
 	"math"
-	"os"
 	"path"
 	"strconv"
 	"strings"
@@ -29,14 +28,14 @@ var kinds = []string{"uid", "user", "gid", "group", "unit", "user-unit"}
 
 func (r rule) asksUnit() bool { return r.kind == "unit" || r.kind == "user-unit" }
 
-func parseAll(texts []string, key string, place definition.Place, names Names, findings *definition.Findings) []rule {
+func parseAll(texts []string, key string, place definition.Place, names Names, owner uint32, findings *definition.Findings) []rule {
 	if texts == nil {
 		return nil
 	}
 	rules := make([]rule, 0, len(texts)) // an empty list is one that fits nobody
 	for i, text := range texts {
 		at := place.At(key, strconv.Itoa(i))
-		kind, match, err := parse(text, names)
+		kind, match, err := parse(text, names, owner)
 		if err != nil {
 			unknown, isName := err.(*unknownName)
 			if !isName {
@@ -60,7 +59,7 @@ func parseAll(texts []string, key string, place definition.Place, names Names, f
 }
 
 // parse reads one rule: "group:adm", "uid:1000-1999", "everyone".
-func parse(text string, names Names) (kind string, match func(*rpc.Peer) bool, err error) {
+func parse(text string, names Names, owner uint32) (kind string, match func(*rpc.Peer) bool, err error) {
 	if text == everyone {
 		return everyone, func(*rpc.Peer) bool { return true }, nil
 	}
@@ -90,9 +89,8 @@ func parse(text string, names Names) (kind string, match func(*rpc.Peer) bool, e
 		match, err = parseUnit(value, func(peer *rpc.Peer) string { return peer.Unit })
 	case "user-unit":
 		// Anybody names the units of a service manager of their own.
-		own := uint32(os.Geteuid())
 		match, err = parseUnit(value, func(peer *rpc.Peer) string {
-			if peer.UID != own {
+			if peer.UID != owner {
 				return ""
 			}
 			return peer.UserUnit
