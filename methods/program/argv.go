@@ -87,7 +87,7 @@ func (e element) expand(values map[string]any) (argument string, used bool, err 
 }
 
 // argumentText returns a value as one argument: a string as it is, numbers and
-// booleans as JSON writes them.
+// booleans as JSON writes them, but for the sign of zero.
 func argumentText(value any) (string, error) {
 	switch v := value.(type) {
 	case string:
@@ -96,13 +96,23 @@ func argumentText(value any) (string, error) {
 		}
 		return v, nil
 	case json.Number:
-		return v.String(), nil
+		return withoutSignOfZero(v.String()), nil
 	case bool:
 		return strconv.FormatBool(v), nil
 	case nil:
 		return "", fmt.Errorf("is null, which is no argument: leave it out")
 	}
 	return "", fmt.Errorf("is an array or an object, which is no argument")
+}
+
+// withoutSignOfZero returns -0, which a schema takes for 0, as 0: where it has
+// minimum = 0, or 0 in an enum, nothing is to begin with a dash.
+func withoutSignOfZero(number string) string {
+	digits, negative := strings.CutPrefix(number, "-")
+	if mantissa, _, _ := strings.Cut(strings.ToLower(digits), "e"); negative && strings.Trim(mantissa, "0.") == "" {
+		return digits
+	}
+	return number
 }
 
 // argv returns the arguments of a call, the program's path first.

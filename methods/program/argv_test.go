@@ -37,8 +37,22 @@ func TestAnElementOfAnAbsentParameterIsDropped(t *testing.T) {
 
 func TestNumbersAreWrittenAsJSONWritesThem(t *testing.T) {
 	f := method(t, showing)
-	for _, number := range []string{"0", "-0", "12345678901234567890", "0.1", "1e5", "1E+2", "1.50", "-3.0e-7"} {
+	for _, number := range []string{"0", "12345678901234567890", "0.1", "1e5", "1E+2", "1.50", "-3.0e-7", "-0.01", "-10"} {
 		require.Equal(t, "n="+number, f.shows(`{"n":` + number + `}`).args()[1])
+	}
+}
+
+// A schema takes -0 for 0, and check takes minimum = 0 for the promise that no dash
+// comes.
+func TestZeroHasNoSign(t *testing.T) {
+	f := method(t, `
+exec = ["SELF", "{n}", "{one}"]
+result = "json"
+environment = { SHOW_WHAT_I_GOT = "1" }
+params.properties = { n = { type = "number", minimum = 0 }, one = { enum = [0, 1] } }
+`)
+	for number, want := range map[string]string{"-0": "0", "-0.0": "0.0", "-0e7": "0e7", "-0.00E-1": "0.00E-1"} {
+		require.Equal(t, []string{want, want}, f.shows(`{"n":`+number+`,"one":`+number+`}`).args(), number)
 	}
 }
 
