@@ -51,8 +51,17 @@ func parseElement(text string) (element, error) {
 	return e, nil
 }
 
-// isPlaceholder reports whether the whole element is one.
-func (e element) isPlaceholder() bool { return len(e) == 1 && e[0].parameter != "" }
+// first returns the parameters whose values an argument can begin with: each may
+// be empty, and the next one is at the beginning then.
+func (e element) first() (names []string) {
+	for _, p := range e {
+		if p.parameter == "" {
+			break
+		}
+		names = append(names, p.parameter)
+	}
+	return names
+}
 
 // maxArgumentBytes is MAX_ARG_STRLEN of Linux less the NUL at the end,
 // execve(2).

@@ -222,3 +222,31 @@ func TestTheCredentialOfAUserHasItsGroupsAndNoOther(t *testing.T) {
 		require.Error(t, err, name)
 	}
 }
+
+// An argument begins with what its first placeholder stands for, whatever comes
+// after it.
+func TestWhereAnOptionCouldBePassedIsWarnedOf(t *testing.T) {
+	const params = "\nparams.properties = { any = { type = \"string\" }, path = { type = \"string\", pattern = \"^/\" }, n = { type = \"integer\", minimum = 0 } }\n"
+	for exec, want := range map[string]string{
+		`"{any}"`:              ":2:22: ",
+		`"{any}.service"`:      ":2:22: ",
+		`"{any}{n}"`:           ":2:22: ",
+		`"-x", "{any}"`:        ":2:28: ",
+		`"{path}"`:             "",
+		`"{n}"`:                "",
+		`"--unit={any}"`:       "",
+		`"x{any}"`:             "",
+		`"--", "{any}.{any}"`:  "",
+		`"{path}/{any}", "--"`: "",
+	} {
+		_, findings := read(t, "exec = [\"/bin/true\", "+exec+"]"+params)
+		require.NoError(t, findings.Err(), exec)
+		if want == "" {
+			require.Empty(t, findings, exec)
+			continue
+		}
+		require.Len(t, findings, 1, exec)
+		require.Contains(t, findings[0].String(), want)
+		require.Contains(t, findings[0].String(), "{any} may begin with a dash")
+	}
+}

@@ -118,8 +118,10 @@ func (p *Program) readArguments(m *definition.Method, findings *definition.Findi
 				p.checkPlaceholder(part.parameter, at, findings)
 			}
 		}
-		if e.isPlaceholder() && !optionsEnded {
-			p.warnOfOption(e[0].parameter, at, findings)
+		if !optionsEnded {
+			for _, name := range e.first() {
+				p.warnOfOption(name, at, findings)
+			}
 		}
 		optionsEnded = optionsEnded || text == "--"
 		p.elements = append(p.elements, e)
