@@ -124,6 +124,37 @@ func TestBothPackagesHoldTheSameFiles(t *testing.T) {
 	}
 }
 
+// A line that is missing in the list of files is missing in both packages, so that
+// comparing them would not show it.
+func TestThePackagesHaveWhatAProgramOfTheSystemHas(t *testing.T) {
+	deb, rpm := debFiles(t, debOf(all(t), current, "amd64")), rpmFiles(t, rpmOf(all(t), current, "amd64"))
+	for _, folder := range []string{"/etc/marianned", "/etc/marianned/conf.d", "/etc/marianned/methods.d",
+		"/usr/lib/marianned/methods.d"} {
+		require.True(t, deb[folder].folder, folder)
+		require.True(t, rpm[folder].folder, folder)
+	}
+	for _, name := range []string{
+		"/usr/bin/marianned",
+		"/etc/marianned/marianned.toml",
+		"/usr/share/bash-completion/completions/marianned",
+		"/usr/share/fish/vendor_completions.d/marianned.fish",
+		"/usr/share/doc/marianned/README.md",
+		"/usr/share/doc/marianned/examples/hello/main.go",
+	} {
+		require.NotEmpty(t, deb[name].digest, name)
+		require.NotEmpty(t, rpm[name].digest, name)
+	}
+	for there, here := range differently {
+		require.NotEmpty(t, deb[there].digest, there)
+		require.NotEmpty(t, rpm[here].digest, here)
+	}
+	// The folders for what others write are empty.
+	for name := range deb {
+		require.NotRegexp(t, "^(/etc/marianned/(conf|methods)[.]d|/usr/lib/marianned/methods[.]d)/", name)
+	}
+	require.Contains(t, run(t, "rpm", "-qp", "--changelog", rpmOf(all(t), current, "amd64")), current)
+}
+
 func TestEveryFileIsRootsAndWritableByRootAlone(t *testing.T) {
 	files := debFiles(t, debOf(all(t), current, "amd64"))
 	require.NotEmpty(t, files)
