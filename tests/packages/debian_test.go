@@ -154,6 +154,56 @@ func TestASocketWhoseUnitHasChangedIsRestarted(t *testing.T) {
 	})
 }
 
+// A machine can be switched off, or a terminal closed, between the files and the
+// scripts that follow.
+func TestAnInterruptedUpgradeIsMadeUpFor(t *testing.T) {
+	onDebian(t, func(t *testing.T, b *box.Box) {
+		install(t, b, newDeb)
+		before, socket := status(t, b), socketOf(t, b)
+		changed := repacked(t, b, newDeb, "changed", "sed -i s/^Backlog=.*/Backlog=77/ usr/lib/systemd/system/marianned.socket")
+		b.Run(t, "dpkg", "--unpack", changed)
+		require.Equal(t, before.PID, status(t, b).PID)
+
+		// Not only configured, as apt would, but from its beginning.
+		b.Run(t, "dpkg", "--install", changed)
+		require.NotEqual(t, socket, socketOf(t, b))
+		require.Equal(t, "77", b.Show(t, socketUnit, "Backlog")["Backlog"])
+		require.NotEqual(t, before.PID, status(t, b).PID)
+		require.NoDirExists(t, b.Path("/run/marianned-before"))
+
+		b.Run(t, "dpkg", "--unpack", newDeb)
+		b.Run(t, "dpkg", "--purge", "marianned")
+		require.Empty(t, b.Run(t, "find", "/run", "-name", "marianned-before"))
+	})
+}
+
+// What fails is undone by dpkg, with the scripts of the version that was there.
+func TestAnUpgradeOrARemovalThatFailsLeavesTheOldOneServing(t *testing.T) {
+	onDebian(t, func(t *testing.T, b *box.Box) {
+		install(t, b, oldDeb)
+		load := startCallers(t, b, 10)
+		socket := socketOf(t, b)
+		for _, script := range []string{"preinst", "prerm"} {
+			broken := repacked(t, b, newDeb, script, "echo exit 1 >>DEBIAN/"+script)
+			if script == "prerm" {
+				// What comes is asked where the script of what is there has failed.
+				b.Run(t, "sh", "-ec", "echo exit 1 >>/var/lib/dpkg/info/marianned.prerm")
+			}
+			require.NotZero(t, b.Try(t, "dpkg", "--install", broken).Code, script)
+			load.goOn(t)
+			require.Equal(t, previous, status(t, b).Version, script)
+			require.Equal(t, socket, socketOf(t, b), script)
+			require.NoDirExists(t, b.Path("/run/marianned-before"), script)
+			require.Contains(t, b.Run(t, "dpkg-query", "--show", "--showformat=${db:Status-Abbrev}", "marianned"), "ii", script)
+		}
+		load.lostNothing(t, "two upgrades that failed")
+
+		require.NotZero(t, b.Try(t, "dpkg", "--remove", "marianned").Code)
+		require.Equal(t, "active", state(t, b, socketUnit))
+		require.Equal(t, previous, status(t, b).Version)
+	})
+}
+
 func TestAnUpgradeStartsNothingThatTheOperatorHasTurnedOff(t *testing.T) {
 	onDebian(t, func(t *testing.T, b *box.Box) {
 		install(t, b, oldDeb)

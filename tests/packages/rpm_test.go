@@ -135,6 +135,13 @@ func TestAnRpmWhoseSocketUnitHasChangedRestartsIt(t *testing.T) {
 		box.Await(t, "the socket is another one", func() bool { return socketOf(t, b) != socket })
 		require.NotEqual(t, before.PID, status(t, b).PID)
 		require.NoDirExists(t, b.Path("/run/marianned-before"))
+
+		// An upgrade that was interrupted has left the unit of which the socket is.
+		b.Run(t, "mkdir", "/run/marianned-before")
+		b.Write(t, "/run/marianned-before/marianned.socket", "another one\n")
+		socket = socketOf(t, b)
+		rpm(t, b, triggers, "--upgrade", "--oldpackage", oldRpm)
+		box.Await(t, "the socket is another one", func() bool { return socketOf(t, b) != socket })
 	})
 }
 
