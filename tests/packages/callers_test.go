@@ -144,6 +144,15 @@ func (c *callers) lostNothing(t *testing.T, what string) {
 	t.Logf("%s: %d calls answered, %d made again, over %d connections", what, c.answered.Load(), c.again.Load(), c.connections.Load())
 }
 
+// noticedNothing ends the callers and requires that each call was answered at the
+// first time, over the connection that its caller began with.
+func (c *callers) noticedNothing(t *testing.T, what string, count int) {
+	t.Helper()
+	c.lostNothing(t, what)
+	require.Zero(t, c.again.Load(), "calls that were made again")
+	require.EqualValues(t, count, c.connections.Load(), "connections")
+}
+
 // daemon is what daemon.status tells.
 type daemon struct {
 	PID     int    `json:"pid"`

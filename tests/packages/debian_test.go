@@ -126,6 +126,25 @@ func TestAnUpgradeAndADowngradeUnderLoadLoseNoCall(t *testing.T) {
 	})
 }
 
+// With keep_connections nobody has to connect again.
+func TestAnUpgradeUnderLoadKeepsConnectionsIfAsked(t *testing.T) {
+	onDebian(t, func(t *testing.T, b *box.Box) {
+		const clients = 100
+		install(t, b, oldDeb)
+		b.Write(t, "/etc/marianned/conf.d/keep.toml", "keep_connections = true\n")
+		load := startCallers(t, b, clients)
+		for _, step := range []struct{ deb, version string }{{newDeb, current}, {oldDeb, previous}, {newDeb, current}} {
+			before := status(t, b)
+			install(t, b, step.deb)
+			load.goOn(t)
+			after := status(t, b)
+			require.NotEqual(t, before.PID, after.PID)
+			require.Equal(t, step.version, after.Version)
+		}
+		load.noticedNothing(t, "two upgrades and a downgrade with keep_connections", clients)
+	})
+}
+
 // socketOf tells the socket from every other one that was at its path.
 func socketOf(t *testing.T, b *box.Box) string {
 	t.Helper()
@@ -216,6 +235,41 @@ func TestAnUpgradeStartsNothingThatTheOperatorHasTurnedOff(t *testing.T) {
 		install(t, b, oldDeb)
 		require.Equal(t, "masked", enabled(t, b))
 		require.Equal(t, "inactive", state(t, b, socketUnit))
+	})
+}
+
+// dpkg asks, or takes --force-confold for the answer, only where the file that the
+// package brings is another one as well.
+func TestAChangedConfigurationOutlivesUpgradesAndRemoval(t *testing.T) {
+	onDebian(t, func(t *testing.T, b *box.Box) {
+		const file, mine = "/etc/marianned/marianned.toml", "# mine\nmax_batch = 7\n"
+		install(t, b, oldDeb)
+		b.Write(t, file, mine)
+		b.Run(t, "chmod", "0640", file)
+		b.Run(t, "chgrp", "marianned", file)
+		untouched := func(when string) {
+			t.Helper()
+			require.Equal(t, mine, b.Run(t, "cat", file), when)
+			require.Equal(t, "640 root marianned\n", b.Run(t, "stat", "--format=%a %U %G", file), when)
+			require.NoFileExists(t, b.Path(file+".dpkg-old"), when)
+		}
+		install(t, b, newDeb)
+		untouched("after an upgrade")
+		require.Contains(t, b.Run(t, "marianned", "call", "--json", "daemon.config"), `"max_batch":7`)
+		install(t, b, oldDeb)
+		untouched("after a downgrade")
+
+		changed := repacked(t, b, newDeb, "changed", "echo '# theirs' >>etc/marianned/marianned.toml")
+		b.Run(t, "apt-get", "install", "--yes", "--option=Dpkg::Options::=--force-confold", changed)
+		untouched("after an upgrade that brings another one")
+		require.Contains(t, b.Run(t, "cat", file+".dpkg-dist"), "# theirs")
+
+		b.Run(t, "apt-get", "remove", "--yes", "marianned")
+		untouched("after a removal")
+		install(t, b, changed)
+		untouched("after another installation")
+		b.Run(t, "apt-get", "purge", "--yes", "marianned")
+		require.NoDirExists(t, b.Path("/etc/marianned"))
 	})
 }
 

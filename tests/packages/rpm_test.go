@@ -95,6 +95,10 @@ func TestAnRpmIsInstalledUpgradedUnderLoadAndRemoved(t *testing.T) {
 		b.Run(t, "useradd", "--groups", "marianned", "rpmann")
 		b.Run(t, box.As("rpmann", "marianned", "status")...)
 
+		// Of the operator from now on.
+		const file, mine = "/etc/marianned/marianned.toml", "# mine\nmax_batch = 7\n"
+		b.Write(t, file, mine)
+
 		load := startCallers(t, b, 100)
 		for _, step := range []struct {
 			version string
@@ -111,12 +115,15 @@ func TestAnRpmIsInstalledUpgradedUnderLoadAndRemoved(t *testing.T) {
 			require.Equal(t, step.version, after.Version)
 			require.Equal(t, socket, socketOf(t, b), "the socket is another one")
 			require.Equal(t, "enabled", enabled(t, b))
+			require.Equal(t, mine, b.Run(t, "cat", file))
 		}
 		load.lostNothing(t, "an upgrade and a downgrade")
 
 		rpm(t, b, triggers, "--erase", "marianned")
 		require.Equal(t, "inactive", state(t, b, serviceUnit))
 		require.Equal(t, "inactive", state(t, b, socketUnit))
+		require.Equal(t, mine, b.Run(t, "cat", file+".rpmsave"))
+		b.Run(t, "rm", "--recursive", "/etc/marianned") // rpm knows no purge
 		left := b.Run(t, "find", "/usr", "/etc", "/run", "/var", "-name", "*marianned*", "-not", "-path", "/run/marianned-box*")
 		require.Empty(t, strings.TrimSpace(left))
 		b.Run(t, "getent", "group", "marianned")
