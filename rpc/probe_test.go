@@ -1,11 +1,13 @@
 package rpc
 
 import (
+	"bytes"
 	"context"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/sirupsen/logrus"
 	"github.com/stretchr/testify/require"
 )
 
@@ -44,6 +46,22 @@ func TestAProbeIsAnsweredAndLeavesNoTrace(t *testing.T) {
 
 		require.NoError(t, srv.Close())
 		require.ErrorIs(t, <-served, ErrServerClosed)
+	})
+}
+
+// Whoever has its answer hangs up, and may do so before the server has returned
+// from writing it. A line of the log for that is one for each look of a watchdog,
+// for ever.
+func TestAProbeIsNotLogged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		srv := &Server{Methods: testMethods(t, alive()), Logger: &logrus.Logger{Out: &log, Formatter: new(logrus.TextFormatter), Level: logrus.DebugLevel}}
+		for range 200 {
+			require.NoError(t, srv.Probe(t.Context(), "alive"))
+		}
+		synctest.Wait()
+		require.NoError(t, srv.Close())
+		require.Empty(t, log.String())
 	})
 }
 

@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"errors"
+	"io"
 	"net"
 	"os"
 	"time"
@@ -196,7 +197,8 @@ func (c *conn) readyLocked(s *Stream) {
 
 func (c *conn) writeFailed(err error) {
 	switch {
-	case errors.Is(err, unix.EPIPE), errors.Is(err, unix.ECONNRESET):
+	case errors.Is(err, unix.EPIPE), errors.Is(err, unix.ECONNRESET),
+		errors.Is(err, io.ErrClosedPipe): // of net.Pipe, also where all was written
 		c.peerGone() // what it has sent before is still done
 		return
 	case errors.Is(err, os.ErrDeadlineExceeded):
