@@ -51,6 +51,29 @@ func TestAfterACrashInsideAHandlerTheNextIsServed(t *testing.T) {
 	}
 }
 
+// Its process lives, and with it the goroutine that speaks to the service manager:
+// that alone would be no sign that clients are answered.
+func TestADaemonThatAnswersNoCallIsEndedByTheWatchdogAndComesBack(t *testing.T) {
+	b := installed(t)
+	fixture(t, b)
+	b.DropIn(t, serviceUnit, "[Service]\nWatchdogSec=2s\n")
+	journal := b.Follow(t, serviceUnit)
+	c, idle := dial(t, b), dial(t, b)
+	first := idle.health()
+	c.send(`{"jsonrpc":"2.0","id":1,"method":"wedge"}`)
+	require.Contains(t, c.line(), "wedged")
+	c.send(`{"jsonrpc":"2.0","id":2,"method":"rpc.ping"}`)
+	c.ends()
+	idle.ends()
+	journal.Await(t, "Watchdog timeout")
+	journal.Await(t, "SIGABRT: abort")
+	journal.Await(t, "main.main()") // a stack of a goroutine that hung nowhere
+	second := dial(t, b).health()
+	require.NotEqual(t, first.PID, second.PID)
+	require.Equal(t, "1", b.Show(t, serviceUnit, "NRestarts")["NRestarts"])
+	require.Equal(t, "running", b.Show(t, socketUnit, "SubState")["SubState"])
+}
+
 // A stopped process answers nothing, the service manager included.
 func TestADaemonThatHangsIsEndedByTheWatchdogAndComesBack(t *testing.T) {
 	b := installed(t)
