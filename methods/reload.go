@@ -36,9 +36,13 @@ func ReloadFailed(findings []string) *rpc.Error {
 	}
 }
 
+// reload needs no slot: where all are taken, more of them may be what it brings.
+// Who may call it, by default root and the daemon's own user, can have many wait,
+// which are answered together.
 func (d *Daemon) reload() *rpc.Method {
 	return &rpc.Method{
 		Name:         reloadName,
+		Control:      true,
 		Summary:      "Reads the configuration and the files of methods anew: all of them or, where something is wrong, none",
 		ParamsSchema: noParams,
 		ResultSchema: rpc.RawMessage(`{"type":"object","required":["files","methods","warnings"],

@@ -120,7 +120,8 @@ type Method struct {
 	MaxConcurrent int
 
 	// Control methods take no slot and no queue and answer while everything
-	// else is saturated or draining. They must not block.
+	// else is saturated or draining. They should not wait for long: nothing but
+	// MaxInFlightPerConnection bounds how many run at once.
 	Control bool
 
 	// CancelOnDisconnect ends the handler's context when the client hangs up.

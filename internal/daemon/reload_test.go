@@ -126,6 +126,30 @@ func TestAConfigurationThatCanNotBeUsedChangesNothing(t *testing.T) {
 	}
 }
 
+// When calls that hang have taken all slots, and others wait for one, an operator
+// may want to give more.
+func TestAReloadNeedsNoSlot(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := Config{DrainTimeout: time.Minute, Limits: rpc.Limits{MaxConcurrentRequests: 1}}
+		cfg.Reread = func() (Config, error) {
+			next := cfg
+			next.Limits.MaxConcurrentRequests = 2
+			return next, nil
+		}
+		f := start(t, cfg, sleeper(10*time.Second))
+		busy := f.dial(f.listener)
+		busy.send(`{"jsonrpc":"2.0","id":1,"method":"sleep"}`)
+		busy.send(`{"jsonrpc":"2.0","id":2,"method":"sleep"}`)
+		synctest.Wait()
+		require.Equal(t, 1, f.l.server.Stats().Queued)
+		begun := time.Now()
+		require.NotNil(t, f.dial(f.admin).call("daemon.reload", "").Result)
+		require.Zero(t, time.Since(begun))
+		require.Equal(t, 2, f.l.server.Stats().Running)
+		f.stop()
+	})
+}
+
 // What is asked for while files are read may be about files that were read
 // before they changed.
 func TestWhoAsksDuringAReloadGetsOneMoreAfterIt(t *testing.T) {

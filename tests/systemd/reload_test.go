@@ -54,6 +54,22 @@ func TestReloadsUnderLoadDropNothing(t *testing.T) {
 	require.Equal(t, clients, h.connections, "one for each client")
 }
 
+// What an operator does about calls that hang: give more of them a slot.
+func TestAReloadNeedsNoSlot(t *testing.T) {
+	b := installed(t)
+	fixture(t, b, "--drain-timeout=1s")
+	configure(t, b, "max_concurrent_requests = 2\n")
+	c := dial(t, b)
+	for range 2 {
+		dial(t, b).send(`{"jsonrpc":"2.0","id":1,"method":"hang"}`)
+	}
+	begun(t, b, 2)
+	c.send(`{"jsonrpc":"2.0","id":1,"method":"sleep","params":{"ms":0}}`)
+	b.Write(t, configFile, "max_concurrent_requests = 3\n")
+	b.Systemctl(t, "reload", serviceUnit)
+	require.Contains(t, c.line(), "slept")
+}
+
 // watch reads the daemon's events. The channel gets what ends the stream.
 func watch(t *testing.T, b *box.Box) <-chan string {
 	t.Helper()
