@@ -39,11 +39,16 @@ func (a *account) runtime(path string) string {
 	return fmt.Sprintf("/run/user/%d/%s", a.uid, path)
 }
 
-// run runs a command as the user, as in a session.
+// run runs a command as the user.
 func (a *account) run(args ...string) string {
 	a.t.Helper()
+	return a.b.Run(a.t, a.session(args...)...)
+}
+
+// session returns the arguments that run args as the user, as in a session.
+func (a *account) session(args ...string) []string {
 	session := []string{"env", "HOME=/home/" + a.name, "XDG_RUNTIME_DIR=" + a.runtime("")}
-	return a.b.Run(a.t, box.As(a.name, append(session, args...)...)...)
+	return box.As(a.name, append(session, args...)...)
 }
 
 func (a *account) show(unit, property string) string {
@@ -96,6 +101,38 @@ func TestAUsersDaemonStopsAndRestartsLikeTheSystems(t *testing.T) {
 	a.run("systemctl", "--user", "stop", serviceUnit)
 	require.Equal(t, "success", a.show(serviceUnit, "Result"))
 	require.Equal(t, "listening", a.show(socketUnit, "SubState"))
+}
+
+func TestAUsersDaemonReloadsKeepsConnectionsAndExitsWhenIdleLikeTheSystems(t *testing.T) {
+	b := installed(t)
+	a := manager(t, b, "ann")
+	a.install()
+	const file = "/home/ann/.config/marianned/marianned.toml"
+	write := func(text string) {
+		a.run("sh", "-c", "umask 022; mkdir -p ~/.config/marianned; printf '"+text+"' >"+file)
+	}
+	write("keep_connections = true\\n")
+	t.Cleanup(func() { b.Run(t, "rm", "-f", file) })
+
+	c := dialAt(t, b, a.runtime(userSocket))
+	first := c.health()
+	a.run("systemctl", "--user", "restart", serviceUnit)
+	second := c.health()
+	require.NotEqual(t, first.PID, second.PID, "over the same connection")
+
+	write("idle_exits = \"5s\"\\n")
+	reload := a.session("systemctl", "--user", "reload", serviceUnit)
+	require.NotZero(t, b.Try(t, reload...).Code)
+	require.Contains(t, a.show(serviceUnit, "StatusText"), file+`:1:1: unknown key "idle_exits"; did you mean "idle_exit"?`)
+	write("idle_exit = \"5s\"\\n")
+	b.Run(t, reload...)
+	require.Equal(t, second.PID, c.health().PID)
+
+	require.NoError(t, c.Close())
+	box.Await(t, "the daemon has exited", func() bool { return a.show(serviceUnit, "ActiveState") == "inactive" })
+	require.Equal(t, "success", a.show(serviceUnit, "Result"))
+	require.Equal(t, "listening", a.show(socketUnit, "SubState"))
+	require.Equal(t, "ok", dialAt(t, b, a.runtime(userSocket)).health().Status)
 }
 
 // fixture has the user's service run the fixture, as fixture does for the
