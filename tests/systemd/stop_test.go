@@ -78,6 +78,24 @@ func TestAStopLetsALongCallEnd(t *testing.T) {
 	stopped(t, b)
 }
 
+// The service manager would kill at TimeoutStopSec=, but calls do end: it gives
+// more time, up to the daemon's own limit.
+func TestADrainThatMakesProgressGetsMoreTime(t *testing.T) {
+	b := installed(t)
+	fixture(t, b, "--drain-timeout=60s")
+	b.DropIn(t, serviceUnit, "[Service]\nTimeoutStopSec=6s\n")
+	c := dial(t, b)
+	c.send(`{"jsonrpc":"2.0","id":1,"method":"sleep","params":{"ms":2500}}`)
+	c.send(`{"jsonrpc":"2.0","id":2,"method":"sleep","params":{"ms":8000}}`)
+	begun(t, b, 2)
+	took := timed(func() { b.Systemctl(t, "stop", serviceUnit) })
+	require.Greater(t, took, 6*time.Second)
+	require.Equal(t, `{"jsonrpc":"2.0","id":1,"result":"slept"}`, c.line())
+	require.Equal(t, `{"jsonrpc":"2.0","id":2,"result":"slept"}`, c.line())
+	c.ends()
+	stopped(t, b)
+}
+
 func TestACallThatNeverEndsIsCutOffAtTheDrainLimitAndLogged(t *testing.T) {
 	b := installed(t)
 	// TimeoutStopSec= is above the daemon's own limit: SIGKILL would be a failure.
