@@ -59,10 +59,11 @@ test: ## run the checks and every test; says at the end what it could not run
 	$(BUILD) -o $(BIN)/runner ./tests/runner
 	$(BIN)/runner $(ARGS)
 
-# The same tests as in `make test`, with thousands of rounds for tens.
+# The same tests as in `make test`, with thousands of rounds for tens. It shows what
+# they have counted and measured.
 soak: ## run the long forms of the tests on a real systemd, about 10 minutes, as root
 	$(BUILD) -o $(BIN)/runner ./tests/runner
-	MARIANNED_SOAK=1 $(BIN)/runner -timeout=60m $(or $(ARGS),./tests/systemd)
+	MARIANNED_SOAK=1 $(BIN)/runner -logs -timeout=60m $(or $(ARGS),./tests/systemd)
 
 lint: ## gofmt, go vet, staticcheck
 	$(BUILD) -o $(BIN)/runner ./tests/runner

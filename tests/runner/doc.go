@@ -17,4 +17,5 @@
 //	go run ./tests/runner                 everything
 //	go run ./tests/runner -lint           the checks alone
 //	go run ./tests/runner ./rpc ./units   the tests of these packages alone
+//	go run ./tests/runner -logs ./rpc     with what tests that passed have measured
 package main

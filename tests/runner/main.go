@@ -17,21 +17,22 @@ func main() {
 	lint := flag.Bool("lint", false, "run the checks alone: gofmt, go vet, staticcheck")
 	timeout := flag.Duration("timeout", 10*time.Minute,
 		"for the tests of one package; past it go test prints every goroutine and fails")
+	logs := flag.Bool("logs", false, "show also what tests that passed have logged: what they measured")
 	flag.Parse()
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	os.Exit(run(ctx, *lint, *timeout, flag.Args()))
+	os.Exit(run(ctx, *lint, *logs, *timeout, flag.Args()))
 }
 
 // run returns the exit code.
-func run(ctx context.Context, lint bool, timeout time.Duration, packages []string) int {
+func run(ctx context.Context, lint, logs bool, timeout time.Duration, packages []string) int {
 	if err := enterModule(ctx); err != nil {
 		fmt.Fprintln(os.Stderr, "runner:", err)
 		return 1
 	}
 	machine := look()
-	report := &report{out: os.Stdout, strict: machine.strict()}
+	report := &report{out: os.Stdout, strict: machine.strict(), logs: logs}
 	if !lint {
 		setUp(ctx, machine, report)
 	}

@@ -11,6 +11,7 @@ import (
 type report struct {
 	out    io.Writer
 	strict bool // whatever is left out is a failure
+	logs   bool // what tests that passed have logged is shown too
 
 	passed, failed int
 	leftOut        []string // "what: why", in the order of their coming

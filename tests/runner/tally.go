@@ -145,6 +145,9 @@ func (t *tally) endTest(pkg, name, action string, p *packageRun, test *testRun) 
 			p.passed++
 			t.report.pass()
 		}
+		if logged := readable(output); t.report.logs && logged != "" {
+			t.report.print("ok: "+what, logged)
+		}
 	case "skip":
 		p.skipped++
 		t.report.leaveOut(what, skipReason(output))

@@ -13,9 +13,9 @@ import (
 )
 
 // tallied feeds events, one a line, and returns the report and what it printed.
-func tallied(events string, exit error) (*report, string) {
+func tallied(events string, exit error, logs bool) (*report, string) {
 	var out bytes.Buffer
-	report := &report{out: &out}
+	report := &report{out: &out, logs: logs}
 	tally := newTally(report, "example.org/m")
 	readErr := tally.read(strings.NewReader(strings.TrimLeft(events, "\n")))
 	tally.close(exit, readErr)
@@ -30,6 +30,7 @@ func TestWhatGoTestSaysIsCounted(t *testing.T) {
 		name                    string
 		events                  string
 		exit                    error
+		logs                    bool
 		passed, failed, skipped int
 		prints                  []string
 		silent                  []string // never printed
@@ -44,6 +45,20 @@ func TestWhatGoTestSaysIsCounted(t *testing.T) {
 {"Action":"output","Package":"example.org/m/rpc","Output":"PASS\n"}
 {"Action":"pass","Package":"example.org/m/rpc","Elapsed":0.2}`,
 			passed: 1, prints: []string{"ok    rpc", "1 passed\n", "1 passed, 0 failed, 0 skipped\n"}, silent: []string{"chatter"},
+		},
+		{
+			name: "what a test has measured is shown if asked for",
+			events: `
+{"Action":"run","Package":"example.org/m/rpc","Test":"TestA"}
+{"Action":"output","Package":"example.org/m/rpc","Test":"TestA","Output":"=== RUN   TestA\n"}
+{"Action":"output","Package":"example.org/m/rpc","Test":"TestA","Output":"    a_test.go:3: median 7ms\n"}
+{"Action":"output","Package":"example.org/m/rpc","Test":"TestA","Output":"--- PASS: TestA (0.00s)\n"}
+{"Action":"pass","Package":"example.org/m/rpc","Test":"TestA","Elapsed":0.1}
+{"Action":"run","Package":"example.org/m/rpc","Test":"TestB"}
+{"Action":"output","Package":"example.org/m/rpc","Test":"TestB","Output":"=== RUN   TestB\n"}
+{"Action":"pass","Package":"example.org/m/rpc","Test":"TestB","Elapsed":0.1}
+{"Action":"pass","Package":"example.org/m/rpc","Elapsed":0.2}`,
+			logs: true, passed: 2, prints: []string{"ok: rpc TestA\n        a_test.go:3: median 7ms\n"}, silent: []string{"TestB", "RUN", "PASS"},
 		},
 		{
 			name: "a test that fails is shown with what it said",
@@ -160,7 +175,7 @@ func TestWhatGoTestSaysIsCounted(t *testing.T) {
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			report, out := tallied(test.events, test.exit)
+			report, out := tallied(test.events, test.exit, test.logs)
 			require.Equal(t, [3]int{test.passed, test.failed, test.skipped},
 				[3]int{report.passed, report.failed, len(report.leftOut)}, "passed, failed, skipped:\n%s", out)
 			for _, text := range test.prints {
@@ -193,7 +208,7 @@ func TestTheEventsOfThisGoAreUnderstood(t *testing.T) {
 	command.Dir = folder
 	command.Env = append(os.Environ(), "GOFLAGS=", "GOWORK=off")
 	events, exit := command.Output()
-	report, out := tallied(string(events), exit)
+	report, out := tallied(string(events), exit, false)
 	require.Equal(t, 3, report.passed, out)
 	require.Equal(t, 4, report.failed, out)
 	require.Equal(t, []string{"bad TestB: needs socat: ask"}, report.leftOut)
