@@ -197,6 +197,7 @@ func (l *lifecycle) drain(status <-chan time.Time, timeout time.Duration, end fu
 	left := l.draining()
 	l.status = describeDrain(left)
 	tell(l.log, l.notify.Stopping(l.status))
+	l.abandonReload()
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	defer cancel()
 	ended := make(chan error, 1)

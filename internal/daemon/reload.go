@@ -172,16 +172,21 @@ func refuseReload(request reloadRequest) {
 	}}
 }
 
+// abandonReload answers who waits for a reload when the daemon begins to stop:
+// nothing will come of it, however long the files take.
+func (l *lifecycle) abandonReload() {
+	for _, request := range append(l.reloads.asked, l.reloads.next...) {
+		refuseReload(request)
+	}
+	l.reloads.asked, l.reloads.next = nil, nil
+}
+
 // dropReload ends one that comes too late: the daemon stops.
 func (l *lifecycle) dropReload(got loaded) {
 	if got.err == nil {
 		got.offer.set.Close()
 	}
 	l.reloads.running = false
-	for _, request := range append(l.reloads.asked, l.reloads.next...) {
-		refuseReload(request)
-	}
-	l.reloads.asked, l.reloads.next = nil, nil
 }
 
 // findingsOf returns what is wrong, one sentence each; at least one.

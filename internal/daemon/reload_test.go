@@ -197,9 +197,15 @@ func TestAStopDoesNotWaitForAReload(t *testing.T) {
 		c := f.dial(f.admin)
 		c.send(`{"jsonrpc":"2.0","id":1,"method":"daemon.reload"}`)
 		synctest.Wait()
+		begun := time.Now()
 		f.terminate <- syscall.SIGTERM
-		require.Equal(t, rpc.CodeShuttingDown, c.reply().Error.Code, "when it is known that nothing came of it")
+		refused := c.reply().Error
+		require.Equal(t, rpc.CodeShuttingDown, refused.Code)
+		require.Equal(t, "no", refused.Data.Executed)
 		require.NoError(t, <-f.ended)
+		require.Zero(t, time.Since(begun))
+		require.NotContains(t, f.log.String(), "msg=reloaded")
+		time.Sleep(time.Minute) // the files are still being read
 	})
 }
 
