@@ -38,3 +38,25 @@ func (c *conn) stepBack(rd *reader) {
 // crowdedFor is how long a crowd is taken to last after it was last seen. What is
 // done about it makes it look as if it had gone.
 const crowdedFor = 200 * time.Millisecond
+
+// pace is that of the accept loop in a crowd: clients that come and go as fast as
+// they can must not keep the processors from those that are there. They wait in
+// the kernel's backlog. It holds for the mean: a loop that got no processor for a
+// while may catch up.
+type pace struct{ next time.Time }
+
+const (
+	paceInterval = 250 * time.Microsecond // between two connections
+	paceCatchUp  = 100 * time.Millisecond // at most
+	paceRest     = time.Millisecond       // at least: shorter ones are none
+)
+
+// step notes a connection that was accepted now, and returns how long the next
+// one has to wait.
+func (p *pace) step(now time.Time) (ahead time.Duration) {
+	if late := now.Add(-paceCatchUp); p.next.Before(late) {
+		p.next = late
+	}
+	p.next = p.next.Add(paceInterval)
+	return p.next.Sub(now)
+}

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -92,4 +93,17 @@ func TestACrowdIsServedLikeAnybody(t *testing.T) {
 	clients.Wait()
 	require.NoError(t, srv.Close())
 	require.ErrorIs(t, <-served, ErrServerClosed)
+}
+
+func TestThePaceOfACrowdIsThatOfItsMean(t *testing.T) {
+	var p pace
+	now := time.Now()
+	for range paceCatchUp / paceInterval {
+		require.LessOrEqual(t, p.step(now), time.Duration(0)) // catches up
+	}
+	require.Equal(t, paceInterval, p.step(now))
+	require.Equal(t, 2*paceInterval, p.step(now))
+	now = now.Add(2 * paceInterval)
+	require.Equal(t, paceInterval, p.step(now))
+	require.Negative(t, p.step(now.Add(time.Hour)))
 }

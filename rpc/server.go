@@ -180,14 +180,17 @@ func (s *Server) Serve(l net.Listener) error {
 	defer s.untrack(l)
 	var pause time.Duration
 	var logged time.Time
-	for inARow := 1; ; inARow++ {
+	var pace pace
+	for {
 		nc, err := s.accept(l)
 		switch {
 		case err == nil:
 			pause = 0
 			s.accepted(l, nc)
-			if inARow%crowdedAccepts == 0 && s.sweeper.crowded.Load() {
-				s.rest(crowdedPause)
+			if s.sweeper.crowded.Load() {
+				if ahead := pace.step(time.Now()); ahead >= paceRest {
+					s.rest(ahead)
+				}
 			}
 		case err == ErrServerClosed:
 			return err
@@ -203,14 +206,6 @@ func (s *Server) Serve(l net.Listener) error {
 		}
 	}
 }
-
-// In a crowd the accept loop rests after so many connections for so long: clients
-// that come and go as fast as they can must not keep the processors from those
-// that are there. They wait in the kernel's backlog.
-const (
-	crowdedAccepts = 4
-	crowdedPause   = time.Millisecond
-)
 
 // rest waits for d, or until the server ends.
 func (s *Server) rest(d time.Duration) {
