@@ -33,7 +33,7 @@ func ordinary(c *connection) {
 		lines = c.appendCall(lines, "rpc.sleep", `{"ms":1}`)
 		lines = c.appendCall(lines, "rpc.ticks", `{"bytes":10}`)
 		lines = c.appendCall(lines, "rpc.cancel", fmt.Sprintf(`{"id":%d}`, c.ids))
-		lines = append(append(lines, hundreds[0]...), "rubbish\n"...)
+		lines = append(append(lines, hundreds()[0]...), "rubbish\n"...)
 	}
 }
 

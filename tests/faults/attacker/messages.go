@@ -6,19 +6,22 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"sync"
 	"time"
 )
 
-// What is large is made once, for all connections.
+var opening = []byte(`{"jsonrpc":"2.0","id":1,"method":"rpc.echo","params":{"text":"`)
+
+// What is large is made once, for all connections, and only by who sends it: who
+// burns processor time has it counted.
 var (
-	opening = []byte(`{"jsonrpc":"2.0","id":1,"method":"rpc.echo","params":{"text":"`)
-	half    = append(bytes.Clone(opening), bytes.Repeat([]byte{'x'}, 15<<20)...)
-	mega    = fmt.Appendf(nil, `{"text":"%s"}`, strings.Repeat("x", 1<<20))
+	half = sync.OnceValue(func() []byte { return append(bytes.Clone(opening), bytes.Repeat([]byte{'x'}, 15<<20)...) })
+	mega = sync.OnceValue(func() []byte { return fmt.Appendf(nil, `{"text":"%s"}`, strings.Repeat("x", 1<<20)) })
 )
 
 // halfSent sends 15 MiB of a frame and never its end.
 func halfSent(c *connection) {
-	if c.put(half) {
+	if c.put(half()) {
 		c.drain()
 	}
 }
@@ -28,7 +31,7 @@ func halfSent(c *connection) {
 func drip(c *connection) {
 	start := opening
 	if c.rnd.IntN(2) == 0 {
-		start = half[:60<<10]
+		start = half()[:60<<10]
 	}
 	for ok := c.put(start); ok; ok = c.put([]byte{'x'}) {
 		c.attacker.pause(50 * time.Millisecond)
@@ -39,7 +42,7 @@ func drip(c *connection) {
 func neverRead(c *connection) {
 	for ok := true; ok; {
 		head, tail, _ := bytes.Cut(c.appendCall(nil, "rpc.echo", "?"), []byte{'?'})
-		_, err := (&net.Buffers{head, mega, tail}).WriteTo(c)
+		_, err := (&net.Buffers{head, mega(), tail}).WriteTo(c)
 		ok = err == nil
 	}
 }
@@ -49,11 +52,13 @@ func neverRead(c *connection) {
 // that size.
 func batches(c *connection) {
 	replies := bufio.NewReader(c)
-	for c.put(hundreds[c.rnd.IntN(len(hundreds))]) && skipLine(replies) {
+	for c.put(hundreds()[c.rnd.IntN(2)]) && skipLine(replies) {
 	}
 }
 
-var hundreds = [][]byte{hundred(`{"text":"x"}`), hundred(string(mega[:150<<10]) + `"}`)}
+var hundreds = sync.OnceValue(func() [2][]byte {
+	return [...][]byte{hundred(`{"text":"x"}`), hundred(string(mega()[:150<<10]) + `"}`)}
+})
 
 func hundred(params string) []byte {
 	frame := []byte{'['}
@@ -66,7 +71,7 @@ func hundred(params string) []byte {
 }
 
 // rubbish is frames that no server should like. All but the last two are whole.
-var rubbish = func() [][]byte {
+var rubbish = sync.OnceValue(func() [][]byte {
 	var frames [][]byte
 	add := func(format string, args ...any) { frames = append(frames, fmt.Appendf(nil, format+"\n", args...)) }
 	long := strings.Repeat("x", 1<<20)
@@ -87,11 +92,11 @@ var rubbish = func() [][]byte {
 	add(`[%s1]`, strings.Repeat("1,", 1<<20))
 	frames = append(frames, bytes.Repeat([]byte("\x80"), 1<<20), []byte(`{"jsonrpc":"2.0","id":"`+long))
 	return frames
-}()
+})
 
 // junk sends rubbish in any order and forgets the replies.
 func junk(c *connection) {
 	go c.drain()
-	for c.put(rubbish[c.rnd.IntN(len(rubbish))]) {
+	for all := rubbish(); c.put(all[c.rnd.IntN(len(all))]); {
 	}
 }
