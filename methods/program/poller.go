@@ -11,7 +11,7 @@ import (
 // quickWait is how long a wait may hold a thread. The runtime wakes a goroutine
 // about 0.1 ms later than the kernel wakes a thread, which is a tenth of the
 // life of a program that does next to nothing.
-const quickWait = 2 * time.Millisecond
+const quickWait = 5 * time.Millisecond
 
 // poller waits for several descriptors at once: in its thread at first, and
 // after quickWait by an epoll(7) of its own, which is itself waited for by that
