@@ -126,6 +126,15 @@ func (p *process) wait() {
 	require.True(p.t, p.cmd.ProcessState.Success(), "%s: %s: %.1000s", p.cmd, p.cmd.ProcessState, p.said())
 }
 
+// interrupt asks the program to end.
+func (p *process) interrupt() {
+	p.t.Helper()
+	err := p.cmd.Process.Signal(syscall.SIGTERM)
+	if !errors.Is(err, os.ErrProcessDone) { // wait says how
+		require.NoError(p.t, err)
+	}
+}
+
 // cores returns how many processors the program has used on average; valid once
 // it has ended.
 func (p *process) cores() float64 {
@@ -230,6 +239,20 @@ type status struct {
 	TotalRequests    int `json:"total_requests"`
 	TotalConnections int `json:"total_connections"`
 	Refusals         map[string]int
+}
+
+// since returns st with what the server counts from its start counted from then.
+func (st status) since(then status) status {
+	refusals := map[string]int{}
+	for reason, n := range st.Refusals {
+		if n -= then.Refusals[reason]; n != 0 {
+			refusals[reason] = n
+		}
+	}
+	st.Refusals = refusals
+	st.TotalRequests -= then.TotalRequests
+	st.TotalConnections -= then.TotalConnections
+	return st
 }
 
 func (s *server) status() status {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -28,41 +29,48 @@ func (a attack) measure(t *testing.T, f form) result {
 	watch := s.watch()
 	used := processorTime(t, s.cmd.Process.Pid)
 	busy, all := machineTime(t)
-	attackers := a.start(t, s.path, f.attack)
+	began := time.Now()
+	attackers := a.start(t, s.path)
+	last(f.attack)
+	felt := func(high, now status) bool { return a.happened(high, now.since(quiet.status)) }
+	for !watch.felt(felt) && time.Since(began) < f.attack+patience {
+		last(50 * time.Millisecond) // a machine that has much else to do
+	}
+	for _, p := range attackers {
+		p.interrupt()
+	}
 	for _, p := range attackers {
 		p.wait()
 	}
 	over := time.Now()
+	took := over.Sub(began)
 	bystander.phase("after")
 	nowBusy, nowAll := machineTime(t)
 	r.load.share = (nowBusy - busy).Seconds() / (nowAll - all).Seconds()
-	if r.seen = watch(); r.seen.err != nil {
+	if r.seen = watch.end(); r.seen.err != nil {
 		return r
 	}
-	r.load.cores = append(r.load.cores, (processorTime(t, s.cmd.Process.Pid)-used).Seconds()/f.attack.Seconds())
+	r.load.cores = append(r.load.cores, (processorTime(t, s.cmd.Process.Pid)-used).Seconds()/took.Seconds())
 	for _, p := range attackers {
 		r.load.cores = append(r.load.cores, p.cores())
 	}
 	r.bystander = bystander.end()
 
-	r.left = s.settle(quiet, over)
+	r.left = s.settle(quiet, f.bounds, over)
 	last(f.rest - time.Since(over))
 	var err error
 	r.end, err = memoryOf(s.cmd.Process.Pid)
 	require.NoError(t, err)
 	total := s.status()
-	r.refusals = difference(total.Refusals, quiet.Refusals)
-	total.Refusals = r.refusals
-	total.TotalRequests -= quiet.TotalRequests
-	total.TotalConnections -= quiet.TotalConnections
-	r.happened = a.happened(r.seen.high, total)
+	r.refusals = total.since(quiet.status).Refusals
+	r.happened = felt(r.seen.high, total)
 	if newcomer, err := dial(t, s.path); err != nil {
 		r.left += " a new client is not served: " + err.Error()
 	} else if _, err = newcomer.status(); err != nil {
 		r.left += " a new client is not served: " + err.Error()
 	}
 	r.left += s.stops()
-	r.log = strings.Count(s.said(), "\n") / int(f.attack.Seconds())
+	r.log = strings.Count(s.said(), "\n") / int(took.Seconds())
 	if f.bounds.compare(r) {
 		r.raw = r.load.besideRawEcho(t, f)
 	}
@@ -72,15 +80,15 @@ func (a attack) measure(t *testing.T, f form) result {
 // last lets a phase of a measurement last so long.
 func last(d time.Duration) { <-time.After(d) }
 
-// start starts one attacker of each uid.
-func (a attack) start(t *testing.T, path string, duration time.Duration) []*process {
+// start starts one attacker of each uid, to be interrupted.
+func (a attack) start(t *testing.T, path string) []*process {
 	var attackers []*process
 	for i := range a.uids {
 		s := *seed
 		if s == 0 {
 			s = rand.Uint64()
 		}
-		args := []string{"-connections", fmt.Sprint(a.each), "-for", duration.String(), "-seed", fmt.Sprint(s), path, a.name}
+		args := []string{"-connections", fmt.Sprint(a.each), "-for", "10m", "-seed", fmt.Sprint(s), path, a.name}
 		t.Log("attacker", strings.Join(args, " "))
 		attackers = append(attackers, command(t, uint32(attackerUID+i), "attacker", args...).start())
 	}
@@ -95,18 +103,21 @@ type quiet struct {
 
 // warm lets ordinary clients use the server, and returns how it is afterwards:
 // with the pages of its program that were read, and what the runtime keeps of
-// threads and goroutines for ever.
+// threads and goroutines for ever. Its memory is that of the moment at which they
+// are gone: seconds later, unused, it would have given some back.
 func (s *server) warm(t *testing.T) quiet {
 	t.Helper()
 	q := quiet{status: s.status()}
-	attack{name: "ordinary", uids: 2, each: 25}.start(t, s.path, time.Second)
+	clients := attack{name: "ordinary", uids: 2, each: 25}.start(t, s.path)
 	require.Eventually(t, func() bool { return s.status().Connections >= 40 }, patience, time.Millisecond)
-	require.Empty(t, s.settle(q, time.Now()))
-	q.status = s.status()
-	var err error
-	q.memory, err = memoryOf(s.cmd.Process.Pid)
+	last(time.Second)
+	for _, p := range clients {
+		p.interrupt()
+	}
+	m, err := memoryOf(s.cmd.Process.Pid)
 	require.NoError(t, err)
-	return q
+	require.Empty(t, s.settle(q, bounds{}, time.Now()))
+	return quiet{status: s.status(), memory: m}
 }
 
 // settleTimeout is how long the server may take to be as before an attack. It is
@@ -115,9 +126,9 @@ func (s *server) warm(t *testing.T) quiet {
 const settleTimeout = time.Minute
 
 // settle waits until the server is as quiet as q after an attack was over. It
-// returns which count is not, if that does not happen; memory is the caller's to
-// look at.
-func (s *server) settle(q quiet, over time.Time) string {
+// returns which count is not, if that does not happen; memory, for which it waits
+// too as far as b asks for it, is the caller's to look at.
+func (s *server) settle(q quiet, b bounds, over time.Time) string {
 	deadline := time.After(settleTimeout - time.Since(over))
 	for {
 		now, err := s.root.status()
@@ -129,7 +140,7 @@ func (s *server) settle(q quiet, over time.Time) string {
 			return err.Error()
 		}
 		counted := now.Connections > q.Connections || now.Waiting+now.Running+now.Queued+now.Streams+now.BufferedBytes > 0
-		if !counted && (q.resident == 0 || grown(q.memory, m) <= maxGrown) {
+		if !counted && (q.resident == 0 || !b.grown(q.memory, m)) {
 			return ""
 		}
 		select {
@@ -155,30 +166,48 @@ type seen struct {
 // runaway is where a server is ended that would take the machine with it.
 const runaway = 1 << 30
 
-// watch asks the server for its status, and the kernel for its memory, until the
-// function that it returns is called.
-func (s *server) watch() func() seen {
-	stop, done := make(chan struct{}), make(chan seen, 1)
+// watch asks the server for its status, and the kernel for its memory, until it is
+// ended.
+type watch struct {
+	stop chan struct{}
+	done chan struct{}
+
+	mu   sync.Mutex
+	seen seen
+	now  status
+}
+
+func (s *server) watch() *watch {
+	w := &watch{stop: make(chan struct{}), done: make(chan struct{})}
 	go func() {
-		var w seen
-		for w.err == nil {
+		defer close(w.done)
+		for w.look(s) {
 			select {
-			case <-stop:
-				done <- w
+			case <-w.stop:
 				return
 			case <-time.After(50 * time.Millisecond):
 			}
-			w.look(s)
 		}
-		done <- w
 	}()
-	return func() seen {
-		close(stop)
-		return <-done
-	}
+	return w
 }
 
-func (w *seen) look(s *server) {
+// end returns what was seen.
+func (w *watch) end() seen {
+	close(w.stop)
+	<-w.done
+	return w.seen
+}
+
+// felt reports whether the server has felt an attack so far, or is gone.
+func (w *watch) felt(happened func(high, now status) bool) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.seen.err != nil || happened(w.seen.high, w.now)
+}
+
+// look looks once. It returns false if there is nothing to look at any more.
+func (w *watch) look(s *server) bool {
 	m, err := memoryOf(s.cmd.Process.Pid)
 	if err == nil && m.resident > runaway {
 		_ = s.cmd.Process.Kill()
@@ -193,30 +222,29 @@ func (w *seen) look(s *server) {
 	if err == nil {
 		now, err = s.root.status()
 	}
+	took := time.Since(begin)
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	if err != nil {
-		w.err = err
-		return
+		w.seen.err = err
+		return false
 	}
-	w.unread, w.service = max(w.unread, unread), max(w.service, m.resident+unread)
-	w.slowest = max(w.slowest, time.Since(begin))
-	w.high = status{
-		Connections:   max(w.high.Connections, now.Connections),
-		Waiting:       max(w.high.Waiting, now.Waiting),
-		Running:       max(w.high.Running, now.Running),
-		Queued:        max(w.high.Queued, now.Queued),
-		Streams:       max(w.high.Streams, now.Streams),
-		BufferedBytes: max(w.high.BufferedBytes, now.BufferedBytes),
-	}
+	w.now = now
+	w.seen.add(m, unread, now, took)
+	return true
 }
 
-func difference(after, before map[string]int) map[string]int {
-	d := map[string]int{}
-	for reason, n := range after {
-		if n -= before[reason]; n != 0 {
-			d[reason] = n
-		}
+func (s *seen) add(m memory, unread int, now status, took time.Duration) {
+	s.unread, s.service = max(s.unread, unread), max(s.service, m.resident+unread)
+	s.slowest = max(s.slowest, took)
+	s.high = status{
+		Connections:   max(s.high.Connections, now.Connections),
+		Waiting:       max(s.high.Waiting, now.Waiting),
+		Running:       max(s.high.Running, now.Running),
+		Queued:        max(s.high.Queued, now.Queued),
+		Streams:       max(s.high.Streams, now.Streams),
+		BufferedBytes: max(s.high.BufferedBytes, now.BufferedBytes),
 	}
-	return d
 }
 
 // load is what an attack used of the machine's processors.

@@ -51,10 +51,11 @@ func (r result) String() string {
 type bounds struct {
 	memory  int           // peak, in bytes
 	service int           // peak with what is unread in the kernel: MemoryMax= of the unit
-	latency time.Duration // the bystander's p99
-	health  time.Duration // the slowest daemon.health while all slots are taken
+	latency time.Duration // the bystander's p99; 0 for none
+	health  time.Duration // the slowest daemon.health while all slots are taken; 0 for none
 	log     int           // lines a second
-	raw     bool          // the bystander is measured beside rawecho even if latency holds
+	kept    int           // growth of the memory in the end that is no matter, whatever share of it that is, in bytes
+	raw     bool          // where the machine is taken the bystander is measured beside rawecho
 }
 
 // rawFactor is how much slower than beside rawecho the bystander may be where an
@@ -64,19 +65,26 @@ const rawFactor = 5
 var (
 	issueBounds = bounds{memory: 400 * mib, service: 512 * mib, latency: 20 * time.Millisecond, health: 10 * time.Millisecond, log: 100, raw: true}
 
-	// shortBounds hold on a machine that runs other tests at the same time.
-	shortBounds = bounds{memory: 400 * mib, service: 512 * mib, latency: 3 * time.Second, health: 200 * time.Millisecond, log: 100}
+	// shortBounds hold on a machine that runs other tests at the same time. No
+	// time says anything there: that each call is answered does. And the ordinary
+	// clients may get to do so little before the attack that what the runtime
+	// keeps for ever to describe the heap at its largest, some 3 % of that, is
+	// much beside it.
+	shortBounds = bounds{memory: 400 * mib, service: 512 * mib, log: 100, kept: 16 * mib}
 )
 
 // maxGrown is how much more memory than at the start the server may have in the
 // end, as a share of that.
 const maxGrown = 0.10
 
-func grown(start, end memory) float64 { return float64(end.resident)/float64(start.resident) - 1 }
+// grown reports whether a server has more memory in the end than it should.
+func (b bounds) grown(start, end memory) bool {
+	return end.resident-start.resident > max(int(maxGrown*float64(start.resident)), b.kept)
+}
 
 // compare reports whether the result needs a measurement beside rawecho.
 func (b bounds) compare(r result) bool {
-	return r.load.saturated() && (b.raw || r.calls("attack").P99 > b.latency)
+	return r.load.saturated() && b.raw
 }
 
 // failures returns a sentence for each bound that does not hold.
@@ -110,7 +118,7 @@ func (r result) failures(b bounds) (failures []string) {
 	if r.left != "" {
 		fail("something is left: %s", r.left)
 	}
-	if grown(r.start, r.end) > maxGrown {
+	if b.grown(r.start, r.end) {
 		fail("the server has %.1f MiB of memory, and had %.1f at the start", float64(r.end.resident)/mib, float64(r.start.resident)/mib)
 	}
 	return failures
@@ -119,7 +127,7 @@ func (r result) failures(b bounds) (failures []string) {
 // late reports whether the bystander waited longer than it should.
 func (r result) late(b bounds) bool {
 	p99 := r.calls("attack").P99
-	return p99 > b.latency && (!r.load.saturated() || p99 > rawFactor*r.raw)
+	return b.latency > 0 && p99 > b.latency && (!r.load.saturated() || p99 > rawFactor*r.raw)
 }
 
 // reasons returns the reasons with their counts, in the order of their names.

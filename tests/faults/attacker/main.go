@@ -1,5 +1,5 @@
 // Command attacker does one thing to a socket that a server has to stand, on many
-// connections at once, until its time is over:
+// connections at once, until SIGTERM or its time is over:
 //
 //	attacker [-connections N] [-for DURATION] [-seed N] SOCKET ATTACK
 //
@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"os/signal"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -36,7 +37,9 @@ func main() {
 	flag.Uint64Var(&a.seed, "seed", 1, "what decides about all that is random")
 	cores := flag.Float64("cores", 1, "burn: how many processors to use")
 	flag.Parse()
-	ctx, cancel := context.WithTimeout(context.Background(), *duration)
+	ctx, stop := signal.NotifyContext(context.Background(), unix.SIGTERM)
+	defer stop()
+	ctx, cancel := context.WithTimeout(ctx, *duration)
 	defer cancel()
 	a.ctx, a.path = ctx, flag.Arg(0)
 	if err := run(a, flag.Arg(1), *cores); err != nil {
