@@ -99,6 +99,7 @@ func TestAStopEndsProgramsThatRun(t *testing.T) {
 	mark := filepath.Join(t.TempDir(), "pid")
 	p := runDaemon(t, Config{MethodFolders: []string{folderWith(t, `
 [methods.slow]
+allow = ["everyone"]
 exec = ["/bin/sh", "-c", "echo $$ >`+mark+`; trap '' TERM; while :; do sleep 1000; done"]
 `)}})
 	p.told(t)

@@ -95,9 +95,11 @@ func TestTheExampleOfMarianneAsksTheConductor(t *testing.T) {
 	conductor, path := filepath.Join(dir, "c"), filepath.Join(dir, "s")
 	inner := serve(t, conductor, "--methods", methodsFolder(t, `
 [methods."job.list"]
+allow = ["everyone"]
 exec = ["/bin/echo", "[]"]
 result = "json"
 [methods."job.status"]
+allow = ["everyone"]
 exec = ["/bin/cat"]
 stdin = "params"
 result = "json"

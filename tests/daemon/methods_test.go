@@ -73,7 +73,7 @@ hidden = false
 }
 
 func TestReloadWaitsForTheFilesAndSaysWhatIsWrongWithThem(t *testing.T) {
-	path, dir := filepath.Join(folder(t), "s"), methodsFolder(t, "[methods.say]\nexec = [\"/bin/echo\", \"old\"]\n")
+	path, dir := filepath.Join(folder(t), "s"), methodsFolder(t, "[methods.say]\nexec = [\"/bin/echo\", \"old\"]\nallow = [\"everyone\"]\n")
 	p := serve(t, path, "--methods", dir)
 	c := dial(t, path)
 	say := func() string {
@@ -85,12 +85,12 @@ func TestReloadWaitsForTheFilesAndSaysWhatIsWrongWithThem(t *testing.T) {
 	}
 	require.Contains(t, say(), `"old\n"`)
 
-	writeMethods(t, dir, "[methods.say]\nexec = [\"/bin/echo\", \"new\"]\nsummry = \"x\"\n")
+	writeMethods(t, dir, "[methods.say]\nexec = [\"/bin/echo\", \"new\"]\nsummry = \"x\"\nallow = [\"everyone\"]\n")
 	reload().refused(78, "reload: nothing has changed:\n"+dir+`/m.toml:3:1: `, "summary")
 	require.Contains(t, say(), `"old\n"`)
 	reload("--json").refused(78, `{"code":-32004,`, `"executed":"no"`)
 
-	writeMethods(t, dir, "[methods.say]\nexec = [\"/nowhere\"]\n[methods.more]\nexec = [\"/bin/true\"]\n")
+	writeMethods(t, dir, "[methods.say]\nexec = [\"/nowhere\"]\nallow = [\"everyone\"]\n[methods.more]\nexec = [\"/bin/true\"]\n")
 	reload().refused(0, "reloaded: 1 files, 2 methods\n", dir+"/m.toml:2:9: warning: the program: ")
 	require.Contains(t, say(), "-32603", "on the connection that was there before")
 	p.signal(syscall.SIGTERM)

@@ -11,7 +11,14 @@ import (
 
 func TestTheDaemonCountsTheCallsOfTheOperatorsMethods(t *testing.T) {
 	path := filepath.Join(folder(t), "s")
-	serve(t, path, "--methods", methodsFolder(t, "[methods.fine]\nexec = [\"/bin/true\"]\n[methods.broken]\nexec = [\"/bin/false\"]\n"))
+	serve(t, path, "--methods", methodsFolder(t, `
+[methods.fine]
+allow = ["everyone"]
+exec = ["/bin/true"]
+[methods.broken]
+allow = ["everyone"]
+exec = ["/bin/false"]
+`))
 	for range 2 {
 		code, said := ask(t, path, "fine")
 		require.Zero(t, code, said)
