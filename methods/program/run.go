@@ -2,6 +2,7 @@ package program
 
 import (
 	"bytes"
+	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -26,8 +27,14 @@ type run struct {
 	exited   bool
 	lines    int
 	tooLarge bool
-	scratch  [4 << 10]byte
 }
+
+// scratches are what programs are read into. One is held as long as a read takes,
+// not as long as a run: most programs say little or nothing, and new memory is
+// dearer than their output.
+var scratches = sync.Pool{New: func() any { return new(scratch) }}
+
+type scratch [4 << 10]byte
 
 // start starts the program. When it fails nothing of it is left.
 func (r *run) start(argv []string) (err error) {
@@ -184,22 +191,31 @@ func (r *run) read(fd *int, b []byte) (n int, more bool) {
 }
 
 func (r *run) readStderr() (more bool) {
-	n, more := r.read(&r.fds.stderr, r.scratch[:])
-	r.stderr.write(r.scratch[:n])
+	scratch := scratches.Get().(*scratch)
+	defer scratches.Put(scratch)
+	n, more := r.read(&r.fds.stderr, scratch[:])
+	r.stderr.write(scratch[:n])
 	return more
 }
 
 // readOutput reads what the program has written to stdout. At the bound it ends
 // the program.
 func (r *run) readOutput() (more bool) {
-	if len(r.output) == cap(r.output) {
-		// One byte more than the bound tells that it is passed.
-		grown := make([]byte, len(r.output), min(max(2*cap(r.output), len(r.scratch)), r.program.maxOutput+1))
-		copy(grown, r.output)
-		r.output = grown
+	n, most := 0, r.program.maxOutput+1 // one byte more than the bound tells that it is passed
+	if cap(r.output) == 0 {
+		scratch := scratches.Get().(*scratch)
+		n, more = r.read(&r.fds.stdout, scratch[:min(len(scratch), most)])
+		r.output = append(r.output, scratch[:n]...)
+		scratches.Put(scratch)
+	} else {
+		if len(r.output) == cap(r.output) {
+			grown := make([]byte, len(r.output), min(max(2*cap(r.output), len(scratch{})), most))
+			copy(grown, r.output)
+			r.output = grown
+		}
+		n, more = r.read(&r.fds.stdout, r.output[len(r.output):cap(r.output)])
+		r.output = r.output[:len(r.output)+n]
 	}
-	n, more := r.read(&r.fds.stdout, r.output[len(r.output):cap(r.output)])
-	r.output = r.output[:len(r.output)+n]
 	if r.program.stream {
 		r.emitLines()
 	}
