@@ -19,7 +19,8 @@ type run struct {
 
 	poll   *poller
 	fds    pipes
-	pidfd  int // readable once the program has ended
+	theirs pipes // kept open: an end of file would wake us in the midst of the program's exit
+	pidfd  int   // readable once the program has ended
 	input  []byte
 	output []byte // of a stream: the line that is not complete
 	stderr tail
@@ -54,12 +55,13 @@ func (r *run) start(argv []string) (err error) {
 			return err
 		})
 	}
-	theirs.closeBut(null)
+	theirs.closeStdin(null) // a write must fail when nobody reads any more
 	if err != nil {
+		theirs.close()
 		ours.close()
 		return err
 	}
-	r.process, r.fds = &process{pid: pid}, ours
+	r.process, r.fds, r.theirs = &process{pid: pid}, ours, theirs
 	p.processes.add(r.process)
 	if r.pidfd = pidfd; pidfd < 0 || p.processes.noPidfd {
 		closeFD(&r.pidfd)
@@ -90,6 +92,7 @@ func (r *run) giveUp() {
 
 func (r *run) close() {
 	r.fds.close()
+	r.theirs.close()
 	closeFD(&r.pidfd)
 	if r.poll != nil {
 		r.poll.close()

@@ -47,12 +47,18 @@ func openPipes(withStdin bool, null int) (ours pipes, theirs pipes, err error) {
 	return ours, theirs, err
 }
 
-// closeBut closes all but the null device, which is everybody's.
+// closeBut closes all but the null device.
 func (p *pipes) closeBut(null int) {
+	p.closeStdin(null)
+	p.close()
+}
+
+// closeStdin closes it, unless it is the null device, which is everybody's.
+func (p *pipes) closeStdin(null int) {
 	if p.stdin == null {
 		p.stdin = -1
 	}
-	p.close()
+	closeFD(&p.stdin)
 }
 
 // pipe makes one; mine is the end that must not block.
