@@ -99,9 +99,10 @@ func BenchmarkCall(b *testing.B) {
 		method string
 		atOnce int
 	}{
-		"serial":       {"echo", 1},
-		"pipelined":    {"echo", 64},
-		"typed_serial": {"typed", 1},
+		"serial":          {"echo", 1},
+		"pipelined":       {"echo", 64},
+		"typed_serial":    {"typed", 1},
+		"typed_pipelined": {"typed", 64},
 	} {
 		b.Run(name, func(b *testing.B) {
 			srv := &Server{Methods: methods}

@@ -67,21 +67,27 @@ func (c *call) run() (raw RawMessage, wire *Error) {
 			raw, wire = nil, c.wireError(&errPanic{v, debug.Stack()})
 		}
 	}()
-	result, err := c.invoke()
-	if err == nil && !c.silent {
-		raw, err = c.encode(result)
-	}
+	raw, err := c.invoke()
 	if err != nil {
 		raw, wire = nil, c.wireError(err)
 	}
 	return raw, wire
 }
 
-func (c *call) invoke() (any, error) {
-	if c.stream != nil {
-		return c.method.Stream(c.callContext, &c.req, c.stream)
+func (c *call) invoke() (raw RawMessage, err error) {
+	var result any
+	switch {
+	case c.method.typed != nil:
+		return c.method.typed.run(c)
+	case c.stream != nil:
+		result, err = c.method.Stream(c.callContext, &c.req, c.stream)
+	default:
+		result, err = c.method.Handler.ServeRPC(c.callContext, &c.req)
 	}
-	return c.method.Handler.ServeRPC(c.callContext, &c.req)
+	if err == nil && !c.silent {
+		raw, err = c.encode(result)
+	}
+	return raw, err
 }
 
 // finish is the end of the handler of a registered call: it gives the slot back
@@ -167,8 +173,8 @@ func (c *call) runAlone() (next *call) {
 	return next
 }
 
-// encode returns a handler's result as one line of JSON. It stands in c.buf, has
-// memory of its own, or is the handler's.
+// encode returns a handler's result as one line of JSON, as take does; it may also
+// be the handler's.
 func (c *call) encode(result any) (RawMessage, error) {
 	if raw, ok := result.(RawMessage); ok && sameMemory(raw, c.req.Params) {
 		return raw, nil // checked when it came in
@@ -177,6 +183,12 @@ func (c *call) encode(result any) (RawMessage, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the result does not encode: %w", err)
 	}
+	return c.take(e)
+}
+
+// take returns a result as one line of JSON. It stands in c.buf, or has memory of
+// its own.
+func (c *call) take(e encoded) (RawMessage, error) {
 	if e.buf != nil { // the handler has returned, and needs its params no more
 		c.buf.free()
 		c.buf = e.buf

@@ -31,41 +31,40 @@ type direct interface {
 	size(v reflect.Value) int
 }
 
-// readDirectly decodes text into the value that p points to. Without ok it may have
-// set some of what the text names.
-func readDirectly(text []byte, p any) (ok bool) {
-	v := reflect.ValueOf(p)
-	if v.Kind() != reflect.Pointer || v.IsNil() {
-		return false
-	}
-	how := directOf(v.Type().Elem())
+// readDirectly decodes text into v as how says; not ok where that is nil. Without ok
+// it may have set some of what the text names.
+func readDirectly(how direct, text []byte, v reflect.Value) (ok bool) {
 	if how == nil {
 		return false
 	}
-	end, ok := how.read(text, skipSpace(text, 0), v.Elem())
+	end, ok := how.read(text, skipSpace(text, 0), v)
 	return ok && skipSpace(text, end) == len(text)
 }
 
-// writeDirectly returns a value as JSON text. A long text stands in buf, if that
-// is not nil.
-func writeDirectly(value any) (text RawMessage, buf *buffer, ok bool) {
-	v := reflect.ValueOf(value)
-	how := directOf(v.Type())
+// readDirectlyTo is readDirectly to what p points to.
+func readDirectlyTo(p any, text []byte) (ok bool) {
+	v := reflect.ValueOf(p)
+	return v.Kind() == reflect.Pointer && !v.IsNil() && readDirectly(directOf(v.Type().Elem()), text, v.Elem())
+}
+
+// writeDirectly returns v as JSON text as how says; not ok where that is nil.
+func writeDirectly(how direct, v reflect.Value) (e encoded, ok bool) {
 	if how == nil {
-		return nil, nil, false
+		return e, false
 	}
+	e.valid = true
 	size := how.size(v)
 	if size <= shortText {
-		text, ok = how.write(make([]byte, 0, size), v)
-		return text, nil, ok
+		e.text, ok = how.write(make([]byte, 0, size), v)
+		return e, ok
 	}
-	buf = newBuffer(size)
-	text, ok = how.write(buf.b[:0], v)
-	if !ok || !sameMemory(text[:1], buf.b[:1]) { // it was longer than expected
-		buf.free()
-		buf = nil
+	e.buf = newBuffer(size)
+	e.text, ok = how.write(e.buf.b[:0], v)
+	if !ok || !sameMemory(e.text[:1], e.buf.b[:1]) { // it was longer than expected
+		e.buf.free()
+		e.buf = nil
 	}
-	return text, buf, ok
+	return e, ok
 }
 
 // shortText is how long a text is, in bytes, for which memory is cheaper made

@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"bytes"
+	"reflect"
 
 	"github.com/go-json-experiment/json"
 )
@@ -26,8 +27,9 @@ func marshal(v any) (encoded, error) {
 		}
 		return encoded{text: v}, nil
 	}
-	if text, buf, ok := writeDirectly(v); ok {
-		return encoded{text, buf, true}, nil
+	direct := reflect.ValueOf(v)
+	if e, ok := writeDirectly(directOf(direct.Type()), direct); ok {
+		return e, nil
 	}
 	text, err := json.Marshal(v)
 	return encoded{text: text}, err

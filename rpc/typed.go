@@ -4,6 +4,7 @@ import (
 	"context"
 	"reflect"
 	"strings"
+	"sync"
 
 	"github.com/go-json-experiment/json"
 )
@@ -23,12 +24,28 @@ type NoParams struct{}
 // The request and its peer are in the context: RequestFromContext,
 // PeerFromContext.
 func Typed[P, R any](f func(ctx context.Context, params P) (R, error)) Handler {
-	return &typedHandler[P, R]{f: f, names: fieldNames(reflect.TypeFor[P]())}
+	return &typedHandler[P, R]{f: f, names: fieldNames(reflect.TypeFor[P]()),
+		read: directOf(reflect.TypeFor[P]()), write: directOf(reflect.TypeFor[R]())}
+}
+
+// typed is a Handler of Typed.
+type typed interface {
+	paramNames() []string
+	run(*call) (RawMessage, error)
 }
 
 type typedHandler[P, R any] struct {
-	f     func(context.Context, P) (R, error)
-	names []string
+	f           func(context.Context, P) (R, error)
+	names       []string
+	read, write direct
+	values      sync.Pool // of *typedValues[P, R], all zero
+}
+
+// typedValues are those of one call. Reflection needs them on the heap, but not
+// for longer than the call: f has copies.
+type typedValues[P, R any] struct {
+	params P
+	result R
 }
 
 func (h *typedHandler[P, R]) paramNames() []string { return h.names }
@@ -45,15 +62,43 @@ func (h *typedHandler[P, R]) ServeRPC(ctx context.Context, req *Request) (any, e
 	return result, nil
 }
 
+// run is ServeRPC for the server itself, which encodes the result next.
+func (h *typedHandler[P, R]) run(c *call) (raw RawMessage, err error) {
+	v, _ := h.values.Get().(*typedValues[P, R])
+	if v == nil {
+		v = new(typedValues[P, R])
+	}
+	if len(c.req.Params) > 0 && !readDirectly(h.read, c.req.Params, reflect.ValueOf(&v.params).Elem()) {
+		err = decodeByLibrary(c.req.Params, &v.params)
+	}
+	if err == nil {
+		v.result, err = h.f(c.callContext, v.params)
+	}
+	if err == nil && !c.silent {
+		if e, ok := writeDirectly(h.write, reflect.ValueOf(&v.result).Elem()); ok {
+			raw, err = c.take(e)
+		} else {
+			raw, err = c.encode(v.result)
+		}
+	}
+	*v = typedValues[P, R]{}
+	h.values.Put(v)
+	return raw, err
+}
+
 // DecodeParams decodes params into the value that p points to, by the rules of
 // Typed. Its error is an Error with CodeInvalidParams.
 func DecodeParams(params RawMessage, p any) error {
 	if len(params) == 0 {
 		return nil
 	}
-	if readDirectly(params, p) {
+	if readDirectlyTo(p, params) {
 		return nil
 	}
+	return decodeByLibrary(params, p)
+}
+
+func decodeByLibrary(params RawMessage, p any) error {
 	if err := json.Unmarshal(params, p, decodeOptions); err != nil {
 		return Errorf(CodeInvalidParams, "invalid params: %s", strings.TrimPrefix(err.Error(), "json: "))
 	}
