@@ -9,15 +9,6 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// cancelMethod is built in: it needs the connection. The alias is that of the
-// Language Server Protocol.
-const (
-	cancelMethod = "rpc.cancel"
-	cancelAlias  = "$/cancelRequest"
-)
-
-func isCancel(method string) bool { return method == cancelMethod || method == cancelAlias }
-
 // handle makes a call of one request, or refuses it.
 func (c *conn) handle(rd *reader, env *envelope, b *batch) *call {
 	if env.id != nil && !c.claim(b, env.id) {
@@ -300,34 +291,6 @@ func (c *conn) inFlightLocked(id []byte) bool {
 	return false
 }
 
-// own makes a call independent of the read buffer.
-func (c *conn) own(rd *reader, cl *call) {
-	switch {
-	case cl.batch != nil: // has its own copy
-	case rd.frames.last > sharedFrame:
-		cl.buf = c.detach(rd)
-	default:
-		cl.req.Params = bytes.Clone(cl.req.Params)
-		cl.charged = len(cl.req.Params)
-		c.charge(cl.charged)
-	}
-}
-
-// detach takes the buffer of the last frame from the reader.
-func (c *conn) detach(rd *reader) *buffer {
-	old := rd.frames.detach()
-	c.billRest(&rd.frames)
-	return old
-}
-
-// billRest charges the buffer that what follows a frame was copied to.
-func (c *conn) billRest(f *frameReader) {
-	if f.buf != nil && f.buf.conn == nil && len(f.buf.b) > smallestBuffer+bufferSlack {
-		c.charge(len(f.buf.b))
-		f.buf.bill(c, grant{bytes: len(f.buf.b)})
-	}
-}
-
 // chain makes a call that will run on a goroutine of its own wait for the one
 // before it: calls start in the order they came.
 func (c *conn) chain(rd *reader, cl *call) {
@@ -404,99 +367,6 @@ func (c *conn) finishHere(rd *reader, cl *call, busy uint64, raw RawMessage, wir
 	return nil
 }
 
-// awaitFork waits until who took the reading over has made known the call that
-// runs here, and copied what it needs.
-func (c *conn) awaitFork() {
-	c.forking.Lock()
-	//lint:ignore SA2001 the lock is taken only to wait for who holds it
-	c.forking.Unlock()
-}
-
-// letGo frees what the reader held before it lost its role.
-func (c *conn) letGo(rd *reader) {
-	c.awaitFork()
-	rd.frames.release()
-}
-
-// sweep takes the reading over if the reader has been busy with the same thing
-// since the last sweep. It reports whether the reader is busy, and was stuck.
-func (c *conn) sweep() (busy, stuck bool) {
-	observed := c.reading.state.Load()
-	if observed&1 == 0 {
-		return false, false
-	}
-	if observed != c.observed {
-		c.observed = observed
-		return true, false
-	}
-	return true, c.takeOver(observed)
-}
-
-// takeOver starts another goroutine that reads on, if the reader is still busy
-// with what was observed, and reports whether it was.
-func (c *conn) takeOver(observed uint64) bool {
-	c.forking.Lock()
-	defer c.forking.Unlock()
-	if !c.reading.take(observed) {
-		return false
-	}
-	running := c.rd.running
-	rd := c.rd.fork()
-	c.rd = rd
-	c.billRest(&rd.frames)
-	if running != nil && !running.registered {
-		c.adopt(running)
-	}
-	go func() {
-		if running != nil {
-			c.catchUp(running)
-			c.armTimeout(running)
-		}
-		if c.flushAsReader(rd) != nil {
-			c.letGo(rd)
-			return
-		}
-		c.run()
-	}()
-	return true
-}
-
-// adopt makes a call known that the reader began and that others must now find.
-func (c *conn) adopt(cl *call) {
-	cl.id = bytes.Clone(cl.id)
-	cl.method.slowness.wasSlow()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	cl.begun = true
-	c.addLocked(cl)
-}
-
-// catchUp does to a call that was just adopted what it has missed: the end of
-// its client, or of the server.
-func (c *conn) catchUp(cl *call) {
-	c.mu.Lock()
-	gone, cut, closed, cause := c.gone, c.cut, c.closed, c.cause
-	c.mu.Unlock()
-	switch {
-	case closed && cause != nil:
-		c.endAborted(cl, cause)
-	case cut:
-		c.cutOff(cl, ExecutedUnknown)
-	case (gone || closed) && cl.endsWithPeer():
-		c.endWithPeer(cl)
-	}
-}
-
-// fork returns the state for who takes the reading over. The old one keeps its
-// buffer for the handler that runs on it.
-func (rd *reader) fork() *reader {
-	next := *rd
-	next.frames = rd.frames.fork()
-	next.running, next.contexts, next.spare = nil, nil, nil
-	rd.out, rd.used, rd.items, rd.front = nil, 0, nil, false
-	return &next
-}
-
 // begin is the start of a call on a goroutine of its own; false if it has been
 // answered, so that its handler need not run.
 func (c *conn) begin(cl *call) bool {
@@ -561,57 +431,4 @@ func (c *conn) armQueueTimeout(cl *call) {
 			c.flush()
 		}
 	})
-}
-
-// handleCancel serves rpc.cancel. It takes no slot and is never queued.
-func (c *conn) handleCancel(rd *reader, env *envelope, b *batch) {
-	params := env.params
-	if len(params) > 0 && params[0] == '[' {
-		named, err := nameParams(params, []string{"id"})
-		if err != nil {
-			c.rejectEnvelope(rd, env, b, err)
-			return
-		}
-		params = named
-	}
-	var p struct {
-		ID RawMessage `json:"id"`
-	}
-	if err := DecodeParams(params, &p); err != nil || len(p.ID) == 0 {
-		c.rejectEnvelope(rd, env, b, Errorf(CodeInvalidParams, `invalid params: expected {"id": the id of the call to cancel}`))
-		return
-	}
-	found := c.cancelCall(p.ID)
-	rd.dirty = true
-	if env.id == nil {
-		c.skip(rd, b)
-		return
-	}
-	result := `{"cancelled":false}`
-	if found {
-		result = `{"cancelled":true}`
-	}
-	c.put(rd, b, env.id, resultReply(env.id, []byte(result)))
-}
-
-func (c *conn) cancelCall(id []byte) bool {
-	c.mu.Lock()
-	var found *call
-	for _, cl := range c.calls {
-		if cl.id != nil && sameID(cl.id, id) {
-			found = cl
-		}
-	}
-	c.mu.Unlock()
-	if found == nil {
-		return false
-	}
-	executed := ExecutedUnknown
-	if c.withdraw(found) {
-		executed = ExecutedNo
-	}
-	refusal := c.srv.adm.cancelled(executed)
-	first := c.answer(found, nil, refusal, nil)
-	found.end(refusal)
-	return first
 }

@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"bytes"
 	"sync/atomic"
 	"time"
 )
@@ -152,4 +153,97 @@ func (w *sweeper) awake(done <-chan struct{}, sweep func() (busy, stuck bool)) b
 		timer.Reset(interval)
 	}
 	return true
+}
+
+// awaitFork waits until who took the reading over has made known the call that
+// runs here, and copied what it needs.
+func (c *conn) awaitFork() {
+	c.forking.Lock()
+	//lint:ignore SA2001 the lock is taken only to wait for who holds it
+	c.forking.Unlock()
+}
+
+// letGo frees what the reader held before it lost its role.
+func (c *conn) letGo(rd *reader) {
+	c.awaitFork()
+	rd.frames.release()
+}
+
+// sweep takes the reading over if the reader has been busy with the same thing
+// since the last sweep. It reports whether the reader is busy, and was stuck.
+func (c *conn) sweep() (busy, stuck bool) {
+	observed := c.reading.state.Load()
+	if observed&1 == 0 {
+		return false, false
+	}
+	if observed != c.observed {
+		c.observed = observed
+		return true, false
+	}
+	return true, c.takeOver(observed)
+}
+
+// takeOver starts another goroutine that reads on, if the reader is still busy
+// with what was observed, and reports whether it was.
+func (c *conn) takeOver(observed uint64) bool {
+	c.forking.Lock()
+	defer c.forking.Unlock()
+	if !c.reading.take(observed) {
+		return false
+	}
+	running := c.rd.running
+	rd := c.rd.fork()
+	c.rd = rd
+	c.billRest(&rd.frames)
+	if running != nil && !running.registered {
+		c.adopt(running)
+	}
+	go func() {
+		if running != nil {
+			c.catchUp(running)
+			c.armTimeout(running)
+		}
+		if c.flushAsReader(rd) != nil {
+			c.letGo(rd)
+			return
+		}
+		c.run()
+	}()
+	return true
+}
+
+// adopt makes a call known that the reader began and that others must now find.
+func (c *conn) adopt(cl *call) {
+	cl.id = bytes.Clone(cl.id)
+	cl.method.slowness.wasSlow()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	cl.begun = true
+	c.addLocked(cl)
+}
+
+// catchUp does to a call that was just adopted what it has missed: the end of
+// its client, or of the server.
+func (c *conn) catchUp(cl *call) {
+	c.mu.Lock()
+	gone, cut, closed, cause := c.gone, c.cut, c.closed, c.cause
+	c.mu.Unlock()
+	switch {
+	case closed && cause != nil:
+		c.endAborted(cl, cause)
+	case cut:
+		c.cutOff(cl, ExecutedUnknown)
+	case (gone || closed) && cl.endsWithPeer():
+		c.endWithPeer(cl)
+	}
+}
+
+// fork returns the state for who takes the reading over. The old one keeps its
+// buffer for the handler that runs on it.
+func (rd *reader) fork() *reader {
+	next := *rd
+	next.frames = rd.frames.fork()
+	next.running, next.contexts, next.spare = nil, nil, nil
+	rd.out, rd.used, rd.items, rd.front = nil, 0, nil, false
+	return &next
 }

@@ -1,0 +1,220 @@
+package rpc
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// nextFrame returns the next frame. Before it waits for input it writes the
+// replies to what it has read so far.
+func (c *conn) nextFrame(rd *reader) ([]byte, error) {
+	for {
+		frame, more, tooLarge := rd.frames.next()
+		if tooLarge {
+			return nil, errTooLarge
+		}
+		if !more {
+			return frame, nil
+		}
+		if err := c.flushAsReader(rd); err != nil {
+			return nil, err
+		}
+		if err := c.fill(rd); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// fill waits for input.
+func (c *conn) fill(rd *reader) error {
+	c.count(rd)
+	rd.contexts = nil
+	rd.frames.max = c.limits().MaxMessageBytes
+	if !rd.frames.partial() {
+		rd.frames.release()
+		if rd.frames.full && !c.srv.adm.ledger.pressed() { // many at once
+			c.charge(freelyTaken)
+			rd.frames.buf = newBuffer(freelyTaken)
+			rd.frames.buf.bill(c, grant{bytes: freelyTaken})
+		}
+	} else if rd.frames.tooLarge() { // by a limit that was lowered meanwhile
+		return errTooLarge
+	} else if err := c.makeSpace(rd); err != nil {
+		return err
+	}
+	for passed := false; ; passed = true {
+		if err := c.armRead(rd, passed); err != nil {
+			return err
+		}
+		if c.mustPark() { // after the deadline was set, which must not undo that of wake
+			return errHandover
+		}
+		if c.finishing.Load() && c.raw == nil {
+			return io.EOF
+		}
+		n, err := c.read(rd)
+		if n > 0 {
+			rd.frames.filled(n, time.Now())
+			rd.handled += n / bytesATurn
+			c.shareSendBuffer()
+			return nil
+		}
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			return err
+		}
+	}
+}
+
+// count adds the reader's calls to those of the server.
+func (c *conn) count(rd *reader) {
+	if rd.sequence != rd.counted && !c.guest.probe {
+		c.srv.requests.Add(rd.sequence - rd.counted)
+		rd.counted = rd.sequence
+	}
+}
+
+// armRead sets the time at which waiting for input ends, or reports that it has
+// come; passed says that the time set before has. Setting a deadline costs more than a small call: one that is too early
+// stays, and is looked at again when it passes.
+func (c *conn) armRead(rd *reader, passed bool) error {
+	limits := c.limits()
+	if rd.frames.partial() {
+		now := time.Now()
+		if !passed {
+			rd.frames.readAgain(now)
+		}
+		want := rd.frames.started.Add(limits.FrameTimeout)
+		if !want.After(now) {
+			return errFrameTimeout
+		}
+		// The one that has passed may be that of the idle connection.
+		return c.setReadDeadline(rd, want, passed || rd.deadline.IsZero() || rd.deadline.After(want))
+	}
+	if !passed && rd.deadline.After(rd.frames.now) {
+		return nil // armed by an earlier wait
+	}
+	c.mu.Lock()
+	last, busy := c.active, c.taken.Load() > 0
+	c.mu.Unlock()
+	now := time.Now()
+	if rd.frames.now.After(last) {
+		last = rd.frames.now
+	}
+	if busy {
+		last = now
+	}
+	want := last.Add(limits.IdleTimeout)
+	if !want.After(now) {
+		return errIdle
+	}
+	return c.setReadDeadline(rd, want, true)
+}
+
+func (c *conn) setReadDeadline(rd *reader, t time.Time, change bool) error {
+	if !change {
+		return nil
+	}
+	rd.deadline = t
+	return c.nc.SetReadDeadline(t)
+}
+
+// read makes one read. On a socket it waits without a buffer.
+func (c *conn) read(rd *reader) (int, error) {
+	if c.raw == nil {
+		c.stepBack(rd)
+		return c.nc.Read(rd.frames.space())
+	}
+	if err := c.raw.Read(c.onRead); err != nil {
+		return 0, err
+	}
+	if rd.n == 0 && rd.err == nil {
+		rd.err = io.EOF
+	}
+	return rd.n, rd.err
+}
+
+// readReady reads what is there; false means: wait until there is something.
+func (c *conn) readReady(fd uintptr) bool {
+	rd := c.rd
+	for {
+		rd.n, rd.err = unix.Read(int(fd), rd.frames.space())
+		switch rd.err {
+		case unix.EINTR:
+		case unix.EAGAIN:
+			if !rd.frames.partial() {
+				rd.frames.release()
+			}
+			rd.handled = 0
+			c.stepBack(rd)
+			return false
+		default:
+			rd.n = max(rd.n, 0)
+			return true
+		}
+	}
+}
+
+// hangupPoll is how often a reader that may not read looks whether its peer is
+// still there: a full connection must notice that, too.
+const hangupPoll = 250 * time.Millisecond
+
+// waitForRoom waits until the connection may start another call.
+func (c *conn) waitForRoom(rd *reader) error {
+	if err := c.flushAsReader(rd); err != nil {
+		return err
+	}
+	c.count(rd)
+	c.stepBack(rd)
+	poll := time.NewTicker(hangupPoll)
+	defer poll.Stop()
+	var handover <-chan struct{}
+	if len(rd.items) == 0 { // a batch is not left half done
+		handover = c.srv.handover
+	}
+	for !c.hasRoom(rd) {
+		select {
+		case <-c.room:
+		case <-handover:
+			return errHandover
+		case <-c.closing:
+			return net.ErrClosed
+		case <-poll.C:
+			if c.hungUp() {
+				c.peerGone()
+			}
+		}
+	}
+	return nil
+}
+
+// hasRoom counts only what becomes free while the reader waits: not the input
+// that it has to go on with itself, nor the replies to the batch that it is in.
+func (c *conn) hasRoom(rd *reader) bool {
+	held := int64(0)
+	if len(rd.items) == 0 {
+		held = c.held.Load() - int64(rd.frames.billed())
+	}
+	return c.srv.adm.hasRoom(int(c.taken.Load())+rd.places, held)
+}
+
+// hungUp reports whether the peer has closed its end for both directions. Its
+// unread input does not hide that.
+func (c *conn) hungUp() bool {
+	if c.raw == nil {
+		return false
+	}
+	up := false
+	err := c.raw.Control(func(fd uintptr) { up = polledHangup(fd) })
+	return up || err != nil
+}
+
+func polledHangup(fd uintptr) bool {
+	fds := []unix.PollFd{{Fd: int32(fd)}}
+	_, err := unix.Poll(fds, 0)
+	return err == nil && fds[0].Revents&(unix.POLLHUP|unix.POLLERR) != 0
+}
