@@ -56,6 +56,9 @@ func (a *admission) freeSlot() bool {
 	}
 }
 
+// slotsGuarded reports whether slots pass under the lock only.
+func (a *admission) slotsGuarded() bool { return a.slots.Load()&guarded != 0 }
+
 func (a *admission) running() int { return int(a.slots.Load() &^ guarded) }
 
 // passGateLocked lets a call pass where its method has a bound of its own.
@@ -135,14 +138,19 @@ func (a *admission) release(c *call) (next *call) {
 		return nil
 	}
 	c.place.slot = false
-	c.conn.guest.account.slots.Add(-1)
-	if c.place.gate == nil && a.freeSlot() {
+	return a.releaseSlot(c.conn.guest.account, c)
+}
+
+// releaseSlot gives back a slot, and the place of left past its gate, if it has one.
+func (a *admission) releaseSlot(acct *account, left *call) (next *call) {
+	acct.slots.Add(-1)
+	if (left == nil || left.place.gate == nil) && a.freeSlot() {
 		return nil
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.slots.Add(^uint32(0))
-	return a.goOnLocked(c)
+	return a.goOnLocked(left)
 }
 
 // goOnLocked is what follows when a call has left: who can go on, does.
@@ -167,10 +175,10 @@ func (a *admission) goOnLocked(left *call) (next *call) {
 // leaveGateLocked lets others of the method past its gate: one, as a rule, but none
 // or several where the bound that they came with is not that of the call that left.
 func (a *admission) leaveGateLocked(c *call) (released []*call) {
-	g := c.place.gate
-	if g == nil {
+	if c == nil || c.place.gate == nil {
 		return nil
 	}
+	g := c.place.gate
 	c.place.gate = nil
 	g.running--
 	for next := g.waiting.peek(); next != nil && g.running < next.method.MaxConcurrent; next = g.waiting.peek() {

@@ -93,6 +93,7 @@ type reader struct {
 	items [][]byte // of batch, not yet started
 
 	front    bool            // has one of the places of crowd
+	lease    bool            // has a slot, kept from one call for the next
 	running  *call           // handler that runs on this goroutine
 	previous <-chan struct{} // closed when the last call that got a goroutine has begun
 
@@ -224,6 +225,9 @@ func (c *conn) step(rd *reader) error {
 		frame, err := c.nextFrame(rd)
 		if err != nil {
 			return err
+		}
+		if len(frame) > sharedFrame {
+			c.endLease(rd) // it has to be waited for
 		}
 		cl = c.handleFrame(rd, frame)
 	}

@@ -22,13 +22,16 @@ func newCrowd() crowd { return make(crowd, runtime.GOMAXPROCS(0)) }
 // stepForward waits until the reader is in front.
 func (c *conn) stepForward(rd *reader) {
 	if !rd.front {
+		c.endLease(rd)
 		c.guest.account.front <- struct{}{}
 		rd.front = true
 	}
 }
 
-// stepBack lets the next go in front.
+// stepBack comes before whatever may let the reader wait, other than a handler: it
+// lets the next go in front, and gives its slot back.
 func (c *conn) stepBack(rd *reader) {
+	c.endLease(rd)
 	if rd.front {
 		<-c.guest.account.front
 		rd.front = false

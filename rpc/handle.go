@@ -48,7 +48,10 @@ func (c *conn) start(rd *reader, cl *call) (here bool) {
 		c.startStream(rd, cl)
 		return false
 	}
-	started, refusal := c.srv.adm.admit(cl)
+	started, refusal := c.useLease(rd, cl), (*Error)(nil)
+	if !started {
+		started, refusal = c.srv.adm.admit(cl)
+	}
 	if refusal != nil {
 		c.reject(rd, cl, refusal)
 		return false
@@ -359,7 +362,9 @@ func (c *conn) finishHere(rd *reader, cl *call, busy uint64, raw RawMessage, wir
 		rd.dirty = true
 		return nil
 	}
-	cl.release()
+	if !c.lend(rd, cl) {
+		cl.release()
+	}
 	c.reply(rd, cl, raw, wire)
 	cl.end(context.Canceled)
 	*cl = call{}

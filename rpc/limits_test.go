@@ -244,6 +244,23 @@ func TestSlotsGoRoundTheUIDs(t *testing.T) {
 	})
 }
 
+// The reader keeps its slot from one call for the next that came with it.
+func TestAReaderThatWaitsHasNoSlot(t *testing.T) {
+	gatesInBubble(t, Limits{MaxConcurrentRequests: 1}, func(t *testing.T, srv *Server, _ *gate, l *memoryListener) {
+		const calls = `{"jsonrpc":"2.0","method":"echo","id":1}` + "\n" + `{"jsonrpc":"2.0","method":"echo","id":2}` + "\n"
+		for _, waitsFor := range []string{"", `{"jsonrpc":`, gateCall(3) + "\n" + `{"jsonrpc":`} {
+			c := newPipeClient(t, l.dial(1))
+			_, err := c.Write([]byte(calls + waitsFor))
+			require.NoError(t, err)
+			for id := range 2 {
+				require.Contains(t, c.line(), fmt.Sprintf(`"id":%d,"result"`, id+1))
+			}
+			comeToRest()
+			require.Equal(t, strings.Count(waitsFor, "gate"), srv.Stats().Running)
+		}
+	})
+}
+
 func TestCallsOfOneConnectionStartInTheirOrder(t *testing.T) {
 	var mu sync.Mutex
 	var order []string

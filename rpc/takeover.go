@@ -244,6 +244,6 @@ func (rd *reader) fork() *reader {
 	next := *rd
 	next.frames = rd.frames.fork()
 	next.running, next.contexts, next.spare = nil, nil, nil
-	rd.out, rd.used, rd.items, rd.front = nil, 0, nil, false
+	rd.out, rd.used, rd.items, rd.front, rd.lease = nil, 0, nil, false, false
 	return &next
 }

@@ -113,6 +113,7 @@ func (c *conn) flushSoon() {
 
 // flushAsReader is flush by the reader, which may lose its role meanwhile.
 func (c *conn) flushAsReader(rd *reader) error {
+	c.endLease(rd) // each write may wake somebody who takes the processor
 	if rd.used > 0 && !rd.dirty {
 		c.writeAlone(rd)
 	}
