@@ -42,6 +42,7 @@ type conn struct {
 	onWrite    func(fd uintptr) bool
 	writes     pendingWrite
 	sendBuffer largeSendBuffer
+	writeSince atomic.Int64 // when the piece began that waits for the peer, in ns since opened; or 0
 
 	// finishing is set when the server wants the reading to end: what has been
 	// sent so far is still read and answered. aborted is set when it was closed

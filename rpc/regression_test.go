@@ -111,6 +111,42 @@ func TestInputThatIsNotCompleteIsReadOnWhileMemoryIsShort(t *testing.T) {
 	})
 }
 
+// Lowered limits are beyond what is held: that alone costs nobody a connection who
+// reads his replies.
+func TestLowerLimitsCloseNoConnectionThatReads(t *testing.T) {
+	limits := Limits{WriteTimeout: time.Hour, IdleTimeout: time.Hour}
+	onSimNet(t, limits, func(t *testing.T, srv *Server, n *simNet) {
+		const size = 200_000
+		call := []byte(fmt.Sprintf(`{"jsonrpc":"2.0","method":"work","params":{"token":"t","bytes":%d},"id":1}`+"\n", size))
+		reads, stalls := n.dial(70_000, 1), n.dial(70_001, 2)
+		for _, c := range []*simEnd{reads, stalls} {
+			require.Zero(t, c.fill(call))
+			require.NotEmpty(t, c.take(1000))
+		}
+		limits.MaxMessageBytes, limits.MaxBufferedBytes = 2<<10, 16<<10
+		require.NoError(t, srv.SetLimits(limits))
+		got := 0
+		for {
+			require.Zero(t, n.dial(70_002, 3).fill([]byte(simPing))) // others go on
+			part := reads.takeAll()
+			if got += len(part); part == "" {
+				break
+			}
+			<-time.After(stallTime / 100)
+		}
+		require.Greater(t, got, size-1000)
+		_, _, _, ended := stalls.state()
+		require.False(t, ended)
+		<-time.After(3 * stallTime)
+		synctest.Wait()
+		_, _, _, ended = stalls.state()
+		require.True(t, ended, "more is held than may be, and the peer does not read")
+		require.Less(t, srv.Stats().BufferedBytes, limits.MaxBufferedBytes)
+		_, _, _, ended = reads.state()
+		require.False(t, ended)
+	})
+}
+
 // The replies to a batch are held until the last of them is there.
 func TestABatchGoesOnWhileMemoryIsShort(t *testing.T) {
 	limits := Limits{MaxMessageBytes: 1 << 20, MaxBufferedBytes: 8 << 20, IdleTimeout: time.Hour, FrameTimeout: time.Hour}

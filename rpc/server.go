@@ -52,7 +52,9 @@ type Server struct {
 	watchers  watchers
 	replaced  atomic.Pointer[Methods] // by SetMethods
 	relieving sync.Mutex              // held by who closes connections to free memory
-	quota     logQuota
+	// relieveAgain is set while that is to be looked at again; guarded by relieving.
+	relieveAgain *time.Timer
+	quota        logQuota
 	// looking has an element for each large message that is being looked at.
 	looking chan struct{}
 	// sendBuffers is how many connections have a large one.

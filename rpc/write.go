@@ -215,7 +215,8 @@ func (c *conn) writeFailed(err error) {
 }
 
 // relieve closes connections while more is held than may be: those first that
-// have left most unread. A peer that reads is not among them.
+// have left most unread, of those whose peers do not read. Where they are not known
+// to yet, it looks again.
 func (s *Server) relieve() {
 	if !s.adm.ledger.over() || !s.relieving.TryLock() {
 		return
@@ -223,13 +224,25 @@ func (s *Server) relieve() {
 	defer s.relieving.Unlock()
 	for s.adm.ledger.over() {
 		var worst *conn
-		most := int64(copyLimit)
+		most, again := int64(copyLimit), false
 		for _, c := range s.snapshot() {
-			if n := c.unread.Load(); n > most && !c.ended() {
+			switch n := c.unread.Load(); {
+			case n <= most || c.ended():
+			case !c.stalled():
+				again = true
+			default:
 				worst, most = c, n
 			}
 		}
 		if worst == nil {
+			if again && s.relieveAgain == nil {
+				s.relieveAgain = time.AfterFunc(stallTime, func() {
+					s.relieving.Lock()
+					s.relieveAgain = nil
+					s.relieving.Unlock()
+					s.relieve()
+				})
+			}
 			return
 		}
 		worst.complain(logrus.WarnLevel, logrus.Fields{"unread_bytes": most}, "closing: memory is short and the peer does not read its replies")
@@ -238,6 +251,16 @@ func (s *Server) relieve() {
 		worst.settle()
 		worst.peerGone()
 	}
+}
+
+// stallTime is how long it takes a peer to be one that does not read: it has not
+// taken a writePiece in so long.
+const stallTime = time.Second
+
+// stalled reports whether a write waits for a peer that does not read.
+func (c *conn) stalled() bool {
+	since := c.writeSince.Load()
+	return since != 0 && time.Since(c.opened)-time.Duration(since) >= stallTime
 }
 
 // pendingWrite is one write that does not wait.
@@ -250,10 +273,12 @@ type pendingWrite struct {
 
 // writeSlowly writes all of chunks, with a deadline for each piece.
 func (c *conn) writeSlowly(chunks []chunk) error {
+	defer c.writeSince.Store(0)
 	for _, ch := range chunks {
 		for b := ch.b; len(b) > 0; {
-			n := min(len(b), writePiece)
-			if err := c.nc.SetWriteDeadline(time.Now().Add(c.limits().WriteTimeout)); err != nil {
+			n, now := min(len(b), writePiece), time.Now()
+			c.writeSince.Store(int64(max(1, now.Sub(c.opened))))
+			if err := c.nc.SetWriteDeadline(now.Add(c.limits().WriteTimeout)); err != nil {
 				return err
 			}
 			if _, err := c.nc.Write(b[:n]); err != nil {
