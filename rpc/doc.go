@@ -32,7 +32,7 @@
 // (takeover.go). Replies gather in the connection's output and are written
 // together (output.go, write.go).
 //
-// Every bound is checked, and every refusal made, by one object (admission.go).
+// Every bound is checked, and every refusal made, by one object (admission.go, admission_*.go).
 //
 // # What a client can rely on
 //

@@ -215,8 +215,8 @@ func (c *conn) writeFailed(err error) {
 }
 
 // relieve closes connections while more is held than may be: those first that
-// have left most unread, of those whose peers do not read. Where they are not known
-// to yet, it looks again.
+// have left most unread, of those that are stalled. While none is, it looks again
+// from time to time: a peer that reads its replies is not among them.
 func (s *Server) relieve() {
 	if !s.adm.ledger.over() || !s.relieving.TryLock() {
 		return
@@ -253,8 +253,8 @@ func (s *Server) relieve() {
 	}
 }
 
-// stallTime is how long it takes a peer to be one that does not read: it has not
-// taken a writePiece in so long.
+// stallTime is after how long a peer counts as one that does not read, if it has not
+// taken a writePiece meanwhile.
 const stallTime = time.Second
 
 // stalled reports whether a write waits for a peer that does not read.
