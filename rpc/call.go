@@ -76,12 +76,11 @@ func (c *call) run() (raw RawMessage, wire *Error) {
 
 func (c *call) invoke() (raw RawMessage, err error) {
 	var result any
-	switch {
-	case c.method.typed != nil:
-		return c.method.typed.run(c)
-	case c.stream != nil:
+	if c.stream != nil {
 		result, err = c.method.Stream(c.callContext, &c.req, c.stream)
-	default:
+	} else if t, ok := c.method.Handler.(typed); ok {
+		return t.run(c)
+	} else {
 		result, err = c.method.Handler.ServeRPC(c.callContext, &c.req)
 	}
 	if err == nil && !c.silent {

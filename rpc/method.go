@@ -134,7 +134,6 @@ type Method struct {
 	Overflow          Overflow
 
 	slowness slowness
-	typed    typed // Handler, if it is one of Typed
 }
 
 // Overflow is what a stream does with an event that finds its queue full.
@@ -208,11 +207,8 @@ func (ms *Methods) add(m *Method) error {
 	if m.MaxConcurrent > 0 && (m.Control || m.Stream != nil) {
 		return fmt.Errorf("rpc: method %q: MaxConcurrent is for methods that take a slot, not for control methods and streams", m.Name)
 	}
-	if t, ok := m.Handler.(typed); ok && m.typed == nil { // another set may have it, and serve it
-		m.typed = t
-		if m.ParamNames == nil {
-			m.ParamNames = t.paramNames()
-		}
+	if t, ok := m.Handler.(typed); ok && m.ParamNames == nil {
+		m.ParamNames = t.paramNames()
 	}
 	ms.mu.Lock()
 	defer ms.mu.Unlock()
