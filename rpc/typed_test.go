@@ -9,15 +9,16 @@ import (
 )
 
 func TestATypedCallSeesNothingOfTheOneBefore(t *testing.T) {
+	type values struct {
+		A int      `json:"a"`
+		B []string `json:"b"`
+	}
 	w := dialWire(t, startServer(t, &Server{Methods: testMethods(t, &Method{Name: "typed", Handler: Typed(
-		func(_ context.Context, p struct {
-			A int      `json:"a"`
-			B []string `json:"b"`
-		}) (map[string]any, error) {
+		func(_ context.Context, p values) (values, error) {
 			if p.A < 0 {
-				return nil, Errorf(-1, "negative")
+				return p, Errorf(-1, "negative")
 			}
-			return map[string]any{"a": p.A, "b": p.B}, nil
+			return p, nil
 		})})}))
 	for _, call := range []struct{ params, answer string }{
 		{`{"a":1,"b":["x","y"]}`, `"result":{"a":1,"b":["x","y"]}`},
