@@ -34,9 +34,9 @@ func (c *conn) beginBatch(rd *reader, frame []byte) {
 		b.charged = len(frame)
 		c.charge(b.charged)
 	}
-	c.srv.beginLook(frame)
+	front := c.beginLook(rd, len(frame))
 	items, count, serr := splitArray(frame[skipSpace(frame, 0):], c.limits().MaxBatch)
-	c.srv.endLook(frame)
+	c.endLook(rd, front)
 	var refusal *Error
 	switch {
 	case serr != nil:

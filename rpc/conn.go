@@ -88,12 +88,14 @@ type reader struct {
 	deadline time.Time // that is set on the connection
 	n        int       // result of the last raw read
 	err      error
-	handled  int // since others had the processor, in parts of turn
+	again    bool // the last raw read was none: it has to begin to look first
+	handled  int  // since others had the processor, in parts of turn
 
 	batch *batch   // whose items are being started
 	items [][]byte // of batch, not yet started
 
 	front    bool            // has one of the places of crowd
+	looking  bool            // has one of the places of Server.looking
 	lease    bool            // has a slot, kept from one call for the next
 	running  *call           // handler that runs on this goroutine
 	previous <-chan struct{} // closed when the last call that got a goroutine has begun
@@ -266,28 +268,12 @@ func (c *conn) handleFrame(rd *reader, frame []byte) *call {
 		return nil
 	}
 	var env envelope
-	c.srv.beginLook(frame)
+	front := c.beginLook(rd, len(frame))
 	serr := parseEnvelope(frame, &env)
-	c.srv.endLook(frame)
+	c.endLook(rd, front)
 	if serr != nil {
 		c.refuse(rd, nil, nil, Errorf(CodeParseError, "the message is no JSON: %s", serr))
 		return nil
 	}
 	return c.handle(rd, &env, nil)
-}
-
-// beginLook comes before what takes time by the length of frame, endLook behind
-// it. Of those that take long, a few go on at a time: hundreds that are ready to
-// run would delay each small call by all of them, for the runtime gives everybody
-// the same turn.
-func (s *Server) beginLook(frame []byte) {
-	if len(frame) > sharedFrame {
-		s.looking <- struct{}{}
-	}
-}
-
-func (s *Server) endLook(frame []byte) {
-	if len(frame) > sharedFrame {
-		<-s.looking
-	}
 }

@@ -15,6 +15,7 @@ import (
 func (c *conn) nextFrame(rd *reader) ([]byte, error) {
 	for {
 		frame, more, tooLarge := rd.frames.next()
+		c.endLook(rd, false) // begun by read
 		if tooLarge {
 			return nil, errTooLarge
 		}
@@ -129,8 +130,12 @@ func (c *conn) read(rd *reader) (int, error) {
 		c.stepBack(rd)
 		return c.nc.Read(rd.frames.space())
 	}
-	if err := c.raw.Read(c.onRead); err != nil {
-		return 0, err
+	for rd.again = true; rd.again; {
+		rd.again = false
+		c.beginLook(rd, rd.frames.size())
+		if err := c.raw.Read(c.onRead); err != nil {
+			return 0, err
+		}
 	}
 	if rd.n == 0 && rd.err == nil {
 		rd.err = io.EOF
@@ -138,9 +143,13 @@ func (c *conn) read(rd *reader) (int, error) {
 	return rd.n, rd.err
 }
 
-// readReady reads what is there; false means: wait until there is something.
+// readReady reads what is there; false means: wait until there is something. It
+// must not wait itself: whoever closes the socket waits for it.
 func (c *conn) readReady(fd uintptr) bool {
 	rd := c.rd
+	if rd.again = isLong(rd.frames.size()) && !rd.looking; rd.again {
+		return true
+	}
 	for {
 		rd.n, rd.err = unix.Read(int(fd), rd.frames.space())
 		switch rd.err {

@@ -29,9 +29,10 @@ func (c *conn) stepForward(rd *reader) {
 }
 
 // stepBack comes before whatever may let the reader wait, other than a handler: it
-// lets the next go in front, and gives its slot back.
+// lets the next go in front, and gives its slot and its place of looking back.
 func (c *conn) stepBack(rd *reader) {
 	c.endLease(rd)
+	c.endLook(rd, false)
 	if rd.front {
 		<-c.guest.account.front
 		rd.front = false

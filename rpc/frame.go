@@ -74,6 +74,14 @@ func (f *frameReader) billed() int {
 	return f.buf.grant.bytes
 }
 
+// size returns the size of the buffer.
+func (f *frameReader) size() int {
+	if f.buf == nil {
+		return 0
+	}
+	return len(f.buf.b)
+}
+
 // grow goes on in buf, which it returns.
 func (f *frameReader) grow(buf *buffer) *buffer {
 	f.moveTo(buf).free()

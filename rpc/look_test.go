@@ -1,0 +1,112 @@
+package rpc
+
+import (
+	"fmt"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// largeText needs no larger buffer than its first half does.
+const largeText = 4 << 20
+
+// sentBefore is how much of a large message is sent before others take all places
+// of looking: its reader comes to wait for one to get a large buffer, or to read
+// into the one that it has.
+var sentBefore = []int{0, 2 << 20}
+
+// halfSent begins to send a call on a connection of srv, takes all places of
+// looking, and goes on. text is in its params; sent is closed when the server has
+// read it.
+func halfSent(t *testing.T, srv *Server, path, text string, before int) (client *wireConn, sent chan struct{}) {
+	require.Equal(t, max(1, runtime.GOMAXPROCS(0)/2), cap(srv.looking))
+	client = dialWire(t, path)
+	line := `{"jsonrpc":"2.0","id":1,"method":"echo","params":["` + text + `"]}` + "\n"
+	client.send(line[:before])
+	require.Eventually(t, func() bool {
+		conns := srv.snapshot()
+		return len(conns) == 1 && conns[0].held.Load() >= int64(before) && len(srv.looking) == 0
+	}, patience, time.Millisecond)
+	for range cap(srv.looking) {
+		srv.looking <- struct{}{}
+	}
+	sent = make(chan struct{})
+	go func() {
+		defer close(sent)
+		_, _ = client.Write([]byte(line[before:])) // fails where the server closes
+	}()
+	return client, sent
+}
+
+func letLook(srv *Server) {
+	for range cap(srv.looking) {
+		<-srv.looking
+	}
+}
+
+// TestSmallCallsPassWhatTakesLong: while nobody may look at large messages, small
+// calls of the same uid are answered, and what has not been read of whole messages
+// waits in the kernel.
+func TestSmallCallsPassWhatTakesLong(t *testing.T) {
+	for _, before := range sentBefore {
+		t.Run(fmt.Sprint(before), func(t *testing.T) {
+			srv := &Server{Methods: testMethods(t)}
+			srv.init()
+			path := startServer(t, srv)
+			text := strings.Repeat("x", largeText)
+			large, sent := halfSent(t, srv, path, text, before)
+			require.Eventually(t, func() bool { return waitsToLook(1) }, patience, time.Millisecond)
+			small := dialWire(t, path)
+			for range 100 {
+				small.send(`{"jsonrpc":"2.0","id":2,"method":"echo","params":["x"]}` + "\n")
+				require.Equal(t, `{"jsonrpc":"2.0","id":2,"result":["x"]}`, small.line())
+			}
+			select {
+			case <-sent:
+				require.Fail(t, "the server has read a message that it may not look at")
+			default:
+			}
+			letLook(srv)
+			<-sent
+			require.Equal(t, `{"jsonrpc":"2.0","id":1,"result":["`+text+`"]}`, large.line())
+			require.Empty(t, srv.looking)
+		})
+	}
+}
+
+// TestWhoWaitsToLookIsNotWaitedFor: a connection whose reader waits for its place is
+// closed at once.
+func TestWhoWaitsToLookIsNotWaitedFor(t *testing.T) {
+	for _, before := range sentBefore {
+		t.Run(fmt.Sprint(before), func(t *testing.T) {
+			srv := &Server{Methods: testMethods(t)}
+			srv.init()
+			path := startServer(t, srv)
+			_, sent := halfSent(t, srv, path, strings.Repeat("x", largeText), before)
+			defer letLook(srv)
+			require.Eventually(t, func() bool { return waitsToLook(1) }, patience, time.Millisecond)
+			closed := make(chan struct{})
+			go func() {
+				defer close(closed)
+				_ = srv.Close()
+			}()
+			select {
+			case <-closed:
+			case <-time.After(patience):
+				assert.Fail(t, "the server waits for the reader")
+			}
+			<-sent
+		})
+	}
+}
+
+// waitsToLook reports whether n goroutines wait in beginLook.
+func waitsToLook(n int) bool {
+	stacks := make([]byte, 1<<20)
+	stacks = stacks[:runtime.Stack(stacks, true)]
+	return strings.Count(string(stacks), ").beginLook(") == n
+}
