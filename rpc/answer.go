@@ -13,7 +13,7 @@ type batch struct {
 	conn *conn
 	left int      // items without an outcome
 	ids  [][]byte // of items that were started
-	out  []byte   // the array so far, without its end
+	out  pieces   // the array so far, without its end
 
 	// The items stand in buf, or in a copy of charged bytes, until users, the
 	// reader and the handlers, are none.
@@ -74,6 +74,7 @@ func (c *conn) abandonBatch(b *batch, n int) {
 	c.mu.Lock()
 	if b.left -= n; b.left == 0 {
 		c.forgetBatchLocked(b)
+		b.out.free()
 	}
 	c.settle()
 	b.release()
@@ -81,7 +82,7 @@ func (c *conn) abandonBatch(b *batch, n int) {
 
 func (c *conn) forgetBatchLocked(b *batch) {
 	c.batches = slices.DeleteFunc(c.batches, func(x *batch) bool { return x == b })
-	c.unchargeOutput(len(b.out))
+	c.unchargeOutput(b.out.bytes)
 }
 
 // answer is the outcome of a registered call: raw, or wire if that is not nil.
@@ -96,7 +97,7 @@ func (c *conn) answer(cl *call, raw RawMessage, wire *Error, owner *buffer) (fir
 		}
 		if wire != nil {
 			frame = c.bounded(cl.id, wire)
-		} else if cl.batch != nil || cl.stream != nil {
+		} else if cl.stream != nil {
 			frame = resultReply(cl.id, raw)
 		}
 	}
@@ -118,6 +119,8 @@ func (c *conn) answer(cl *call, raw RawMessage, wire *Error, owner *buffer) (fir
 		c.streams--
 	}
 	switch {
+	case cl.batch != nil && frame == nil && cl.id != nil:
+		c.batchOutcomeLocked(cl.batch, cl.id, replyHead, cl.id, replyResult, raw, replyEnd[:1])
 	case cl.batch != nil:
 		c.batchOutcomeLocked(cl.batch, cl.id, frame)
 	case cl.id == nil || c.gone || c.closed:
@@ -229,24 +232,32 @@ func (c *conn) handOverLocked(rd *reader) {
 	rd.out, rd.used, rd.places = nil, 0, 0
 }
 
-var newline = []byte{'\n'}
+var (
+	newline       = []byte{'\n'}
+	arrayBegin    = []byte{'['}
+	itemSeparator = []byte{','}
+	arrayEnd      = []byte("]\n")
+)
 
-// batchOutcomeLocked takes in the outcome of one item; frame is nil for a
-// notification. The caller's place is given back, or kept for the array.
-func (c *conn) batchOutcomeLocked(b *batch, id, frame []byte) {
+// batchOutcomeLocked takes in the outcome of one item, whose reply is the
+// concatenation of parts; nothing for a notification. The caller's place is given
+// back, or kept for the array.
+func (c *conn) batchOutcomeLocked(b *batch, id []byte, parts ...[]byte) {
 	limit := c.limits().MaxMessageBytes
-	if frame != nil {
-		if len(b.out)+len(frame)+2 > limit {
-			frame = errorReply(id, c.srv.adm.replyTooLarge(ExecutedYes))
-		} else if !c.srv.adm.mayReply(c, len(frame)) {
-			frame = errorReply(id, c.srv.adm.replyBeyondShare())
+	if size := totalLen(parts); size > 0 {
+		if b.out.bytes+size+2 > limit {
+			parts = [][]byte{errorReply(id, c.srv.adm.replyTooLarge(ExecutedYes))}
+		} else if !c.srv.adm.mayReply(c, size) {
+			parts = [][]byte{errorReply(id, c.srv.adm.replyBeyondShare())}
 		}
-		sep := byte(',')
-		if len(b.out) == 0 {
-			sep = '['
+		separator := itemSeparator
+		if b.out.bytes == 0 {
+			separator = arrayBegin
 		}
-		b.out = append(append(b.out, sep), frame...)
-		c.chargeOutput(len(frame) + 1)
+		before := b.out.bytes
+		b.out.append(separator)
+		b.out.append(parts...)
+		c.chargeOutput(b.out.bytes - before)
 	}
 	b.left--
 	if b.left > 0 {
@@ -254,15 +265,17 @@ func (c *conn) batchOutcomeLocked(b *batch, id, frame []byte) {
 		return
 	}
 	c.forgetBatchLocked(b)
-	if len(b.out) == 0 || c.gone || c.closed {
+	if b.out.bytes == 0 || c.gone || c.closed {
+		b.out.free()
 		c.freePlacesLocked(1)
 		return
 	}
-	b.out = append(b.out, ']', '\n')
-	if len(b.out)-1 > limit {
-		b.out = append(errorReply(nil, c.srv.adm.replyTooLarge(ExecutedUnknown)), '\n')
+	b.out.append(arrayEnd)
+	if b.out.bytes-1 > limit {
+		b.out.free()
+		b.out.append(errorReply(nil, c.srv.adm.replyTooLarge(ExecutedUnknown)), newline)
 	}
-	c.out.putLarge(b.out, nil)
+	c.out.putPieces(&b.out)
 	c.out.places++
 }
 

@@ -51,10 +51,7 @@ func (o *output) seal() {
 
 // put appends the concatenation of parts.
 func (o *output) put(parts ...[]byte) {
-	size := 0
-	for _, p := range parts {
-		size += len(p)
-	}
+	size := totalLen(parts)
 	b := o.grow(size)
 	for _, p := range parts {
 		b = append(b, p...)
@@ -89,6 +86,14 @@ func (o *output) putLarge(b []byte, owner *buffer) {
 	if owner == nil || owner.conn == nil {
 		o.bytes += len(b)
 	}
+}
+
+// putPieces appends what p has, and empties it.
+func (o *output) putPieces(p *pieces) {
+	o.seal()
+	o.chunks = append(o.chunks, p.chunks...)
+	o.bytes += p.bytes
+	*p = pieces{}
 }
 
 // take empties o and returns what was in it.
