@@ -3,7 +3,6 @@ package rpc
 import (
 	"errors"
 	"net"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -94,7 +93,8 @@ type reader struct {
 	batch *batch   // whose items are being started
 	items [][]byte // of batch, not yet started
 
-	front    bool            // has one of the places of crowd
+	position position        // in crowd
+	turn     chan struct{}   // says that position is placed
 	looking  bool            // has one of the places of Server.looking
 	lease    bool            // has a slot, kept from one call for the next
 	running  *call           // handler that runs on this goroutine
@@ -176,13 +176,10 @@ const (
 func (c *conn) run() {
 	rd := c.rd
 	for {
-		crowded := c.srv.sweeper.crowded.Load()
-		if rd.handled++; rd.handled > crowdedTurn && (crowded || rd.handled > turn) {
-			rd.handled = 0
-			c.stepBack(rd)
-			runtime.Gosched()
+		if rd.handled++; rd.handled > crowdedTurn && (rd.handled > turn || c.srv.sweeper.crowded.Load()) {
+			c.endTurn(rd)
 		}
-		if crowded && c.srv.adm.mixed.Load() {
+		if c.srv.crowded() {
 			c.stepForward(rd)
 		}
 		if err := c.step(rd); err == errTakenOver {

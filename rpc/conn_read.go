@@ -132,7 +132,11 @@ func (c *conn) read(rd *reader) (int, error) {
 	}
 	for rd.again = true; rd.again; {
 		rd.again = false
-		c.beginLook(rd, rd.frames.size())
+		if isLong(rd.frames.size()) {
+			c.beginLook(rd, rd.frames.size())
+		} else if c.srv.crowded() {
+			c.stepForward(rd)
+		}
 		if err := c.raw.Read(c.onRead); err != nil {
 			return 0, err
 		}
@@ -147,7 +151,12 @@ func (c *conn) read(rd *reader) (int, error) {
 // must not wait itself: whoever closes the socket waits for it.
 func (c *conn) readReady(fd uintptr) bool {
 	rd := c.rd
-	if rd.again = isLong(rd.frames.size()) && !rd.looking; rd.again {
+	if isLong(rd.frames.size()) {
+		rd.again = !rd.looking
+	} else {
+		rd.again = c.srv.crowded() && rd.position == behind
+	}
+	if rd.again {
 		return true
 	}
 	for {

@@ -2,30 +2,112 @@ package rpc
 
 import (
 	"runtime"
+	"sync"
 	"time"
 )
 
-// crowd lets a few readers of one uid go on at a time, while others have
-// connections too and more goroutines are ready to run than there are processors.
-// The runtime takes them in the order in which they became ready, and looks for
-// input on idle connections when none is left, or 100 times a second: hundreds of
-// connections of one user with something to do at every moment stood before the
-// one small call of another.
+// crowd lets a few readers go on at a time, while more goroutines are ready to run
+// than there are processors, and connections are of several uids. The runtime takes
+// them in the order in which they became ready, and looks for input on idle
+// connections when none is left, or 100 times a second: hundreds of connections of
+// one user with something to do at every moment stood before the one small call of
+// another.
+//
+// A uid of which one connection only has something to do is always let through.
+// Where more have, their readers queue up for places, which the uids get in turn.
+// There is one less than processors: the last one is for whoever comes, and does
+// not wait in the kernel behind those who use up their time slices.
 //
 // Who waits for input, for memory, or for its peer to read is not in front: nobody
 // waits there for longer than others use a processor. A handler that is slow loses
 // its reader (takeover.go), which stays in front without it.
-type crowd chan struct{}
+type crowd struct {
+	mu     sync.Mutex
+	places int        // that are free
+	queue  []*account // of which readers wait, the next first
+}
 
-func newCrowd() crowd { return make(crowd, runtime.GOMAXPROCS(0)) }
+// rank is the readers of one account; guarded by crowd.mu.
+type rank struct {
+	front   int             // how many are in front
+	waiting []chan struct{} // of those who wait for a place, the next first
+}
 
-// stepForward waits until the reader is in front.
-func (c *conn) stepForward(rd *reader) {
-	if !rd.front {
-		c.endLease(rd)
-		c.guest.account.front <- struct{}{}
-		rd.front = true
+// position is where a reader is.
+type position uint8
+
+const (
+	behind position = iota
+	alone           // in front, as the only one of its uid, while none waited
+	placed          // in front, in one of the places
+)
+
+func (w *crowd) init() { w.places = max(1, runtime.GOMAXPROCS(0)-1) }
+
+// enter lets a reader of acct go in front, or has it wait for a place: it gets that
+// as soon as there is something in turn.
+func (w *crowd) enter(acct *account, turn chan struct{}) position {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	at := behind
+	switch r := &acct.rank; {
+	case r.front == 0 && len(r.waiting) == 0:
+		at = alone
+	case w.places > 0:
+		at = placed
+		w.places--
+	default:
+		if r.waiting = append(r.waiting, turn); len(r.waiting) == 1 {
+			w.queue = append(w.queue, acct)
+		}
+		return behind
 	}
+	acct.rank.front++
+	return at
+}
+
+// leave is the end of being in front, where a reader of acct was.
+func (w *crowd) leave(acct *account, at position) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	acct.rank.front--
+	switch {
+	case at == alone:
+	case len(w.queue) == 0:
+		w.places++
+	default:
+		next := w.queue[0]
+		w.queue = w.queue[1:]
+		r := &next.rank
+		r.front++
+		r.waiting[0] <- struct{}{}
+		if r.waiting = r.waiting[1:]; len(r.waiting) > 0 {
+			w.queue = append(w.queue, next)
+		}
+	}
+}
+
+// queued reports whether anybody waits for a place.
+func (w *crowd) queued() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.queue) > 0
+}
+
+// stepForward waits until the reader is in front, and reports whether it had to.
+func (c *conn) stepForward(rd *reader) (waited bool) {
+	if rd.position != behind {
+		return false
+	}
+	c.endLease(rd)
+	if rd.turn == nil {
+		rd.turn = make(chan struct{}, 1)
+	}
+	if rd.position = c.srv.crowd.enter(c.guest.account, rd.turn); rd.position == behind {
+		<-rd.turn
+		rd.position, waited = placed, true
+	}
+	return waited
 }
 
 // stepBack comes before whatever may let the reader wait, other than a handler: it
@@ -33,14 +115,31 @@ func (c *conn) stepForward(rd *reader) {
 func (c *conn) stepBack(rd *reader) {
 	c.endLease(rd)
 	c.endLook(rd, false)
-	if rd.front {
-		<-c.guest.account.front
-		rd.front = false
+	if rd.position != behind {
+		c.srv.crowd.leave(c.guest.account, rd.position)
+		rd.position = behind
 	}
 }
 
-// crowdedFor is how long a crowd is taken to last after it was last seen. What is
-// done about it makes it look as if it had gone.
+// endTurn lets others have the processor.
+func (c *conn) endTurn(rd *reader) {
+	rd.handled = 0
+	crowded := c.srv.crowded()
+	if crowded && c.raw != nil {
+		c.srv.lookout.look()
+	}
+	c.stepBack(rd)
+	if !crowded || !c.stepForward(rd) {
+		runtime.Gosched()
+	}
+}
+
+// crowded reports whether a crowd has to queue up.
+func (s *Server) crowded() bool { return s.sweeper.crowded.Load() && s.adm.mixed.Load() }
+
+// crowdedFor is how long a crowd is taken to last after it was last seen, in the
+// queue or by looks that come late. What is done about it makes it look as if it had
+// gone.
 const crowdedFor = 200 * time.Millisecond
 
 // pace is that of the accept loop in a crowd: clients that come and go as fast as

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -15,38 +14,62 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestInACrowdFewReadersOfOneUIDGoOnAtATime(t *testing.T) {
+func TestReadersOfACrowdGoOnInTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		reader := func(acct *account) (*conn, *reader) { return &conn{guest: &guest{account: acct}}, new(reader) }
-		one, another := newAccount(1000), newAccount(1001)
-		front, rd := reader(one)
-		for range runtime.GOMAXPROCS(0) - 1 {
-			c, rd := reader(one)
-			c.stepForward(rd)
-		}
-		front.stepForward(rd)
-		front.stepForward(rd) // again: it is there
+		srv := new(Server)
+		srv.crowd.places = 1
+		readerOf := func(acct *account) (*conn, *reader) { return &conn{srv: srv, guest: &guest{account: acct}}, new(reader) }
+		one, another, third := newAccount(1000), newAccount(1001), newAccount(1002)
 
-		var order []int
-		var next sync.WaitGroup
-		for i := range 3 {
-			next.Go(func() {
-				c, rd := reader(one)
-				c.stepForward(rd)
-				order = append(order, i)
+		c, rd := readerOf(one)
+		require.False(t, c.stepForward(rd))
+		require.Equal(t, alone, rd.position)
+		require.False(t, c.stepForward(rd)) // again: it is there
+		first, firstReader := readerOf(one)
+		require.False(t, first.stepForward(firstReader))
+		require.Equal(t, placed, firstReader.position)
+
+		// The place is taken now.
+		var order []string
+		var all sync.WaitGroup
+		queueUp := func(name string, acct *account) {
+			all.Go(func() {
+				c, rd := readerOf(acct)
+				require.True(t, c.stepForward(rd))
+				require.Equal(t, placed, rd.position)
+				order = append(order, name)
 				c.stepBack(rd)
+				require.Equal(t, behind, rd.position)
 			})
 			synctest.Wait()
 		}
+		queueUp("one 1", one)
+		queueUp("one 2", one)
+		queueUp("one 3", one)
+		other, otherReader := readerOf(another)
+		require.False(t, other.stepForward(otherReader))
+		require.Equal(t, alone, otherReader.position)
+		queueUp("another 1", another)
+		queueUp("another 2", another)
 		require.Empty(t, order)
-		c, other := reader(another)
-		c.stepForward(other) // does not wait
+		require.True(t, srv.crowd.queued())
 
-		front.stepBack(rd)
-		next.Wait()
-		require.Equal(t, []int{0, 1, 2}, order)
-		front.stepBack(rd) // again: it is not there
-		require.Len(t, one.front, runtime.GOMAXPROCS(0)-1)
+		// Who comes alone is let through, and lets nobody in: it had no place.
+		last, lastReader := readerOf(third)
+		require.False(t, last.stepForward(lastReader))
+		last.stepBack(lastReader)
+		c.stepBack(rd)
+		other.stepBack(otherReader)
+		synctest.Wait()
+		require.Empty(t, order)
+
+		first.stepBack(firstReader)
+		first.stepBack(firstReader) // again: it is not there
+		all.Wait()
+		require.Equal(t, []string{"one 1", "another 1", "one 2", "another 2", "one 3"}, order)
+		require.False(t, srv.crowd.queued())
+		require.Equal(t, 1, srv.crowd.places)
+		require.Equal(t, rank{waiting: []chan struct{}{}}, one.rank)
 	})
 }
 

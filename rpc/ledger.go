@@ -34,10 +34,10 @@ type account struct {
 	connections int // guarded by admission.mu
 	held        atomic.Int64
 	slots       atomic.Int32
-	front       crowd
+	rank        rank
 }
 
-func newAccount(uid uint32) *account { return &account{uid: uid, front: newCrowd()} }
+func newAccount(uid uint32) *account { return &account{uid: uid} }
 
 // reservation is a wait for a large buffer. granted gets one grant, unless the
 // wait was withdrawn.

@@ -17,7 +17,7 @@ func (c *conn) beginLook(rd *reader, n int) (front bool) {
 	if !isLong(n) || rd.looking {
 		return false
 	}
-	front = rd.front
+	front = rd.position != behind
 	c.stepBack(rd)
 	c.srv.looking <- struct{}{}
 	rd.looking = true

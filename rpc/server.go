@@ -57,6 +57,8 @@ type Server struct {
 	quota        logQuota
 	// looking has an element for each large message that is being looked at.
 	looking chan struct{}
+	crowd   crowd
+	lookout lookout
 	// sendBuffers is how many connections have a large one.
 	sendBuffers atomic.Int32
 	done        chan struct{} // closed when the server ends
@@ -89,6 +91,7 @@ func (s *Server) init() {
 		_, _ = rand.Read(id) // never fails, crypto/rand
 		s.bootID = hex.EncodeToString(id)
 		s.sweeper.wake = make(chan struct{}, 1)
+		s.sweeper.queued = s.crowd.queued
 		s.sweeper.late = cmp.Or(s.sweeper.late, lateLook)
 		s.done = make(chan struct{})
 		s.handover = make(chan struct{})
@@ -98,7 +101,11 @@ func (s *Server) init() {
 		s.changed = sync.NewCond(&s.mu)
 		s.connGone = make(chan struct{}, 1)
 		s.looking = make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))
-		go s.sweeper.run(s.done, s.sweep)
+		s.crowd.init()
+		go func() {
+			s.sweeper.run(s.done, s.sweep)
+			s.lookout.close()
+		}()
 	})
 }
 

@@ -90,6 +90,7 @@ type sweeper struct {
 	crowded atomic.Bool
 	wake    chan struct{} // of capacity 1
 	late    time.Duration // lateLook; in tests every look may be late
+	queued  func() bool   // of the crowd
 }
 
 // busy is called by a reader after enter.
@@ -137,7 +138,7 @@ func (w *sweeper) awake(done <-chan struct{}, sweep func() (busy, stuck bool)) b
 			return false
 		}
 		switch now := time.Now(); {
-		case now.Sub(due) > w.late:
+		case now.Sub(due) > w.late, w.queued():
 			lastLate = now
 			w.crowded.Store(true)
 		case now.Sub(lastLate) > crowdedFor:
@@ -244,6 +245,6 @@ func (rd *reader) fork() *reader {
 	next := *rd
 	next.frames = rd.frames.fork()
 	next.running, next.contexts, next.spare = nil, nil, nil
-	rd.out, rd.used, rd.items, rd.front, rd.lease = nil, 0, nil, false, false
+	rd.out, rd.used, rd.items, rd.position, rd.turn, rd.lease = nil, 0, nil, behind, nil, false
 	return &next
 }

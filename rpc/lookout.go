@@ -1,0 +1,75 @@
+package rpc
+
+import (
+	"encoding/binary"
+	"os"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// lookout has the runtime look for input on connections. By itself it does so when
+// a processor has nothing to run, and 100 times a second: where a crowd keeps all of
+// them busy, the call of a client that was idle would wait for that.
+//
+// It waits for a file that is about to become readable, which it is not before the
+// runtime has looked. The zero value is ready for use.
+type lookout struct {
+	mu     sync.Mutex // held by who looks
+	event  *os.File   // eventfd(2)
+	last   time.Time
+	closed bool
+}
+
+// lookInterval is from one look to the next, at least.
+const lookInterval = time.Millisecond
+
+// look waits until the runtime has looked, if it is time and nobody else does.
+func (l *lookout) look() {
+	if !l.mu.TryLock() {
+		return
+	}
+	defer l.mu.Unlock()
+	now := time.Now()
+	if now.Sub(l.last) < lookInterval || !l.open() {
+		return
+	}
+	l.last = now
+	raw, err := l.event.SyscallConn()
+	if err != nil {
+		return
+	}
+	looked := true
+	_ = raw.Read(func(fd uintptr) bool { // fails once it is closed
+		looked = !looked
+		if !looked {
+			var one [8]byte
+			binary.NativeEndian.PutUint64(one[:], 1)
+			_, err := unix.Write(int(fd), one[:]) // is an edge for epoll(7), whatever the count was
+			return err != nil
+		}
+		return true
+	})
+}
+
+// open reports whether there is a file. That there is none for want of descriptors
+// costs others no more than they had to wait before.
+func (l *lookout) open() bool {
+	if l.event == nil && !l.closed {
+		if fd, err := unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC); err == nil {
+			l.event = os.NewFile(uintptr(fd), "eventfd")
+		}
+	}
+	return l.event != nil
+}
+
+func (l *lookout) close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
+	if l.event != nil {
+		_ = l.event.Close()
+		l.event = nil
+	}
+}
