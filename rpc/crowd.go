@@ -149,7 +149,7 @@ const crowdedFor = 200 * time.Millisecond
 type pace struct{ next time.Time }
 
 const (
-	paceInterval = 250 * time.Microsecond // between two connections
+	paceInterval = 500 * time.Microsecond // between two connections
 	paceCatchUp  = 100 * time.Millisecond // at most
 	paceRest     = time.Millisecond       // at least: shorter ones are none
 )
