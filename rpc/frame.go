@@ -92,7 +92,11 @@ func (f *frameReader) grow(buf *buffer) *buffer {
 // the caller.
 func (f *frameReader) moveTo(buf *buffer) (old *buffer) {
 	old, f.buf = f.buf, buf
-	n := copy(buf.b, old.b[f.r:f.w])
+	n := 0
+	for input := old.b[f.r:f.w]; n < len(input); {
+		// The runtime can not stop one copy, and would hold up everybody until its end.
+		n += copy(buf.b[n:], input[n:min(len(input), n+maxRead)])
+	}
 	f.r, f.w, f.scanned = 0, n, f.scanned-f.r
 	return old
 }
