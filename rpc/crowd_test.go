@@ -18,7 +18,9 @@ func TestReadersOfACrowdGoOnInTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := new(Server)
 		srv.crowd.places = 1
-		readerOf := func(acct *account) (*conn, *reader) { return &conn{srv: srv, guest: &guest{account: acct}}, new(reader) }
+		readerOf := func(acct *account) (*conn, *reader) {
+			return &conn{srv: srv, guest: &guest{account: acct}}, new(reader)
+		}
 		one, another, third := newAccount(1000), newAccount(1001), newAccount(1002)
 
 		c, rd := readerOf(one)

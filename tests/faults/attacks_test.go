@@ -40,7 +40,6 @@ type attack struct {
 	shell      string // before the server starts, in its process
 	uids       int    // of attackers
 	each       int    // connections of one uid
-	large      bool   // messages, of 1 MiB and more
 	// happened says what of the attack the server must have felt. Nothing is
 	// proved by standing an attack that did not take place.
 	happened func(high, total status) bool
@@ -50,17 +49,17 @@ type attack struct {
 const crowd = 260
 
 var attacks = []attack{
-	{name: "half-sent", what: "15 MiB of a message without its end, on every connection that two uids can get", uids: 2, each: crowd, large: true,
+	{name: "half-sent", what: "15 MiB of a message without its end, on every connection that two uids can get", uids: 2, each: crowd,
 		happened: full},
 	{name: "drip", what: "messages that come byte by byte, on every connection", uids: 2, each: crowd,
 		happened: full},
-	{name: "never-read", what: "calls with 1 MiB replies that nobody reads, on every connection", uids: 2, each: crowd, large: true,
+	{name: "never-read", what: "calls with 1 MiB replies that nobody reads, on every connection", uids: 2, each: crowd,
 		happened: func(high, total status) bool { return full(high, total) && total.TotalRequests > 500 }},
 	{name: "flood", what: "small calls, 64 in flight on every connection, as fast as they are answered", uids: 2, each: crowd,
 		happened: func(high, total status) bool { return full(high, total) && total.TotalRequests > 10_000 }},
-	{name: "batches", what: "batches of 100 calls, every other one of 15 MiB, on every connection", uids: 2, each: crowd, large: true,
+	{name: "batches", what: "batches of 100 calls, every other one of 15 MiB, on every connection", uids: 2, each: crowd,
 		happened: func(high, total status) bool { return full(high, total) && total.TotalRequests > 1000 }},
-	{name: "junk", what: "deep nesting, invalid UTF-8, ids and names of 1 MiB, endless lines, on every connection", uids: 2, each: crowd, large: true,
+	{name: "junk", what: "deep nesting, invalid UTF-8, ids and names of 1 MiB, endless lines, on every connection", uids: 2, each: crowd,
 		happened: full},
 	{name: "connect", what: "connections made and closed as fast as possible, by 100 at once", uids: 2, each: 50,
 		happened: func(_, total status) bool { return total.TotalConnections > 1000 }},

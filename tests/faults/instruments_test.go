@@ -64,18 +64,6 @@ func TestAResultBeyondOneBoundFailsByThatBound(t *testing.T) {
 	}
 }
 
-func TestAttacksOfLargeMessagesHaveABoundOfTheirOwnInTheShortForm(t *testing.T) {
-	for _, a := range []attack{{}, {large: true}} {
-		bound := shortBounds.latencyOf(a)
-		for _, p99 := range []time.Duration{bound, bound + 1} {
-			r := result{attack: a, bystander: map[string]map[string]report{"attack": {"calls": {Calls: 1, P99: p99}}}}
-			require.Equal(t, p99 > bound, r.late(shortBounds))
-		}
-		require.Equal(t, issueBounds.latency, issueBounds.latencyOf(a))
-	}
-	require.Greater(t, shortBounds.large, shortBounds.latency)
-}
-
 func TestTheBystanderNoticesEachCallThatIsNotAnsweredOnceAndRight(t *testing.T) {
 	needsRoot(t)
 	path := filepath.Join(filepath.Dir(socketPath(t)), "raw")

@@ -52,7 +52,6 @@ type bounds struct {
 	memory  int           // peak, in bytes
 	service int           // peak with what is unread in the kernel: MemoryMax= of the unit
 	latency time.Duration // the bystander's p99
-	large   time.Duration // that, while an attack makes the server take new memory for large messages
 	health  time.Duration // the slowest daemon.health while all slots are taken
 	log     int           // lines a second
 	raw     bool          // the bystander is measured beside rawecho even if latency holds
@@ -63,14 +62,11 @@ type bounds struct {
 const rawFactor = 5
 
 var (
-	issueBounds = bounds{memory: 400 * mib, service: 512 * mib, latency: 20 * time.Millisecond, large: 20 * time.Millisecond,
+	issueBounds = bounds{memory: 400 * mib, service: 512 * mib, latency: 20 * time.Millisecond,
 		health: 10 * time.Millisecond, log: 100, raw: true}
 
-	// shortBounds hold on a machine that runs other tests at the same time. The
-	// whole of a short attack with large messages falls into the time in which
-	// the server takes new memory for them, and on a busy machine that time is as
-	// long as the machine makes it: what is held there is that nobody starves.
-	shortBounds = bounds{memory: 400 * mib, service: 512 * mib, latency: 3 * time.Second, large: 10 * time.Second,
+	// shortBounds hold on a machine that runs other tests at the same time.
+	shortBounds = bounds{memory: 400 * mib, service: 512 * mib, latency: 3 * time.Second,
 		health: 200 * time.Millisecond, log: 100}
 )
 
@@ -80,17 +76,9 @@ const maxGrown = 0.10
 
 func grown(start, end memory) float64 { return float64(end.resident)/float64(start.resident) - 1 }
 
-// latencyOf returns the bound for the bystander's p99 during an attack.
-func (b bounds) latencyOf(a attack) time.Duration {
-	if a.large {
-		return b.large
-	}
-	return b.latency
-}
-
 // compare reports whether the result needs a measurement beside rawecho.
 func (b bounds) compare(r result) bool {
-	return r.load.saturated() && (b.raw || r.calls("attack").P99 > b.latencyOf(r.attack))
+	return r.load.saturated() && (b.raw || r.calls("attack").P99 > b.latency)
 }
 
 // failures returns a sentence for each bound that does not hold.
@@ -116,7 +104,7 @@ func (r result) failures(b bounds) (failures []string) {
 		fail("the bystander did not call")
 	} else if r.late(b) {
 		fail("the bystander's p99 is %s, expected less than %s, or, where the machine is taken (%.0f %% of it is), than %d times the %s beside rawecho",
-			during.P99, b.latencyOf(r.attack), 100*r.load.share, rawFactor, r.raw)
+			during.P99, b.latency, 100*r.load.share, rawFactor, r.raw)
 	}
 	if r.log > b.log {
 		fail("the server logged %d lines a second, expected less than %d: who fills its log?", r.log, b.log)
@@ -133,7 +121,7 @@ func (r result) failures(b bounds) (failures []string) {
 // late reports whether the bystander waited longer than it should.
 func (r result) late(b bounds) bool {
 	p99 := r.calls("attack").P99
-	return p99 > b.latencyOf(r.attack) && (!r.load.saturated() || p99 > rawFactor*r.raw)
+	return p99 > b.latency && (!r.load.saturated() || p99 > rawFactor*r.raw)
 }
 
 // reasons returns the reasons with their counts, in the order of their names.
