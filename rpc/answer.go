@@ -34,9 +34,9 @@ func (c *conn) beginBatch(rd *reader, frame []byte) {
 		b.charged = len(frame)
 		c.charge(b.charged)
 	}
-	front := c.beginLook(rd, len(frame))
+	c.beginLook(rd, len(frame))
 	items, count, serr := splitArray(frame[skipSpace(frame, 0):], c.limits().MaxBatch)
-	c.endLook(rd, front)
+	c.endLook(rd)
 	var refusal *Error
 	switch {
 	case serr != nil:

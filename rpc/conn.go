@@ -87,15 +87,15 @@ type reader struct {
 	deadline time.Time // that is set on the connection
 	n        int       // result of the last raw read
 	err      error
-	again    bool // the last raw read was none: it has to begin to look first
+	again    bool // the last raw read was none: the reader has to queue up first
 	handled  int  // since others had the processor, in parts of turn
 
 	batch *batch   // whose items are being started
 	items [][]byte // of batch, not yet started
 
-	position position        // in crowd
-	turn     chan struct{}   // says that position is placed
-	looking  bool            // has one of the places of Server.looking
+	front    position        // in Server.front
+	turn     chan struct{}   // says that the reader has got a place there, or in Server.looking
+	looking  position        // in Server.looking
 	lease    bool            // has a slot, kept from one call for the next
 	running  *call           // handler that runs on this goroutine
 	previous <-chan struct{} // closed when the last call that got a goroutine has begun
@@ -176,13 +176,14 @@ const (
 func (c *conn) run() {
 	rd := c.rd
 	for {
+		var err error
 		if rd.handled++; rd.handled > crowdedTurn && (rd.handled > turn || c.srv.sweeper.crowded.Load()) {
-			c.endTurn(rd)
+			err = c.endTurn(rd)
 		}
-		if c.srv.crowded() {
-			c.stepForward(rd)
+		if err == nil {
+			err = c.step(rd)
 		}
-		if err := c.step(rd); err == errTakenOver {
+		if err == errTakenOver {
 			c.letGo(rd)
 			return
 		} else if err == errHandover {
@@ -252,7 +253,10 @@ func (c *conn) handleItem(rd *reader) (cl *call, read *batch) {
 		read = b
 	}
 	var env envelope
+	c.beginLook(rd, len(item))
 	_ = parseEnvelope(item, &env) // its syntax was checked with the batch
+	c.endLook(rd)
+	c.takeTurn(rd)
 	return c.handle(rd, &env, b), read
 }
 
@@ -265,9 +269,10 @@ func (c *conn) handleFrame(rd *reader, frame []byte) *call {
 		return nil
 	}
 	var env envelope
-	front := c.beginLook(rd, len(frame))
+	c.beginLook(rd, len(frame))
 	serr := parseEnvelope(frame, &env)
-	c.endLook(rd, front)
+	c.endLook(rd)
+	c.takeTurn(rd)
 	if serr != nil {
 		c.refuse(rd, nil, nil, Errorf(CodeParseError, "the message is no JSON: %s", serr))
 		return nil

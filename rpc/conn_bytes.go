@@ -29,9 +29,9 @@ func (c *conn) makeSpace(rd *reader) error {
 		}
 	}
 	c.held.Add(int64(g.bytes)) // its share of the account is taken already
-	front := c.beginLook(rd, size)
+	c.beginLook(rd, size)
 	rd.frames.grow(newBuffer(size)).bill(c, g)
-	c.endLook(rd, front)
+	c.endLook(rd)
 	return nil
 }
 

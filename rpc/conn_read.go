@@ -15,7 +15,7 @@ import (
 func (c *conn) nextFrame(rd *reader) ([]byte, error) {
 	for {
 		frame, more, tooLarge := rd.frames.next()
-		c.endLook(rd, false) // begun by read
+		c.endLook(rd) // begun by read
 		if tooLarge {
 			return nil, errTooLarge
 		}
@@ -130,16 +130,14 @@ func (c *conn) read(rd *reader) (int, error) {
 		c.stepBack(rd)
 		return c.nc.Read(rd.frames.space())
 	}
-	for rd.again = true; rd.again; {
-		rd.again = false
-		if isLong(rd.frames.size()) {
-			c.beginLook(rd, rd.frames.size())
-		} else if c.srv.crowded() {
-			c.stepForward(rd)
-		}
+	for {
 		if err := c.raw.Read(c.onRead); err != nil {
 			return 0, err
 		}
+		if !rd.again {
+			break
+		}
+		c.queueUp(rd)
 	}
 	if rd.n == 0 && rd.err == nil {
 		rd.err = io.EOF
@@ -151,30 +149,34 @@ func (c *conn) read(rd *reader) (int, error) {
 // must not wait itself: whoever closes the socket waits for it.
 func (c *conn) readReady(fd uintptr) bool {
 	rd := c.rd
-	if isLong(rd.frames.size()) {
-		rd.again = !rd.looking
-	} else {
-		rd.again = c.srv.crowded() && rd.position == behind
+	if c.mustQueue(rd) {
+		if rd.again = polled(fd, unix.POLLIN); !rd.again {
+			c.nothingYet(rd)
+		}
+		return rd.again
 	}
-	if rd.again {
-		return true
-	}
+	rd.again = false
 	for {
 		rd.n, rd.err = unix.Read(int(fd), rd.frames.space())
 		switch rd.err {
 		case unix.EINTR:
 		case unix.EAGAIN:
-			if !rd.frames.partial() {
-				rd.frames.release()
-			}
-			rd.handled = 0
-			c.stepBack(rd)
+			c.nothingYet(rd)
 			return false
 		default:
 			rd.n = max(rd.n, 0)
 			return true
 		}
 	}
+}
+
+// nothingYet comes before the reader waits for input.
+func (c *conn) nothingYet(rd *reader) {
+	if !rd.frames.partial() {
+		rd.frames.release()
+	}
+	rd.handled = 0
+	c.stepBack(rd)
 }
 
 // hangupPoll is how often a reader that may not read looks whether its peer is
@@ -231,8 +233,11 @@ func (c *conn) hungUp() bool {
 	return up || err != nil
 }
 
-func polledHangup(fd uintptr) bool {
-	fds := []unix.PollFd{{Fd: int32(fd)}}
+func polledHangup(fd uintptr) bool { return polled(fd, 0) }
+
+// polled reports whether one of events is the case, or the peer is gone.
+func polled(fd uintptr, events int16) bool {
+	fds := []unix.PollFd{{Fd: int32(fd), Events: events}}
 	_, err := unix.Poll(fds, 0)
-	return err == nil && fds[0].Revents&(unix.POLLHUP|unix.POLLERR) != 0
+	return err == nil && fds[0].Revents&(events|unix.POLLHUP|unix.POLLERR) != 0
 }

@@ -13,18 +13,20 @@ import (
 // one user with something to do at every moment stood before the one small call of
 // another.
 //
-// A uid of which one connection only has something to do is always let through.
-// Where more have, their readers queue up for places, which the uids get in turn.
-// There is one less than processors: the last one is for whoever comes, and does
-// not wait in the kernel behind those who use up their time slices.
+// In Server.front a uid of which one connection only has something to do is let
+// through. Where more have, their readers queue up for places, which the uids get in
+// turn. There is one less than processors: the last one is for whoever comes, and
+// does not wait in the kernel behind those who use up their time slices.
 //
 // Who waits for input, for memory, or for its peer to read is not in front: nobody
 // waits there for longer than others use a processor. A handler that is slow loses
 // its reader (takeover.go), which stays in front without it.
 type crowd struct {
 	mu     sync.Mutex
-	places int        // that are free
-	queue  []*account // of which readers wait, the next first
+	places int     // that are free
+	queue  []*rank // in which readers wait, the next first
+	strict bool    // nobody passes because it is alone
+	ended  bool    // nobody waits any more
 }
 
 // rank is the readers of one account; guarded by crowd.mu.
@@ -38,52 +40,77 @@ type position uint8
 
 const (
 	behind position = iota
-	alone           // in front, as the only one of its uid, while none waited
+	alone           // in front, as the only one of its rank, while none waited
 	placed          // in front, in one of the places
 )
 
-func (w *crowd) init() { w.places = max(1, runtime.GOMAXPROCS(0)-1) }
-
-// enter lets a reader of acct go in front, or has it wait for a place: it gets that
+// enter lets a reader of r go in front, or has it wait for a place: it gets that
 // as soon as there is something in turn.
-func (w *crowd) enter(acct *account, turn chan struct{}) position {
+func (w *crowd) enter(r *rank, turn chan struct{}) position {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	at := behind
-	switch r := &acct.rank; {
-	case r.front == 0 && len(r.waiting) == 0:
+	switch {
+	case w.ended, !w.strict && r.front == 0 && len(r.waiting) == 0:
 		at = alone
 	case w.places > 0:
 		at = placed
 		w.places--
 	default:
 		if r.waiting = append(r.waiting, turn); len(r.waiting) == 1 {
-			w.queue = append(w.queue, acct)
+			w.queue = append(w.queue, r)
 		}
 		return behind
 	}
-	acct.rank.front++
+	r.front++
 	return at
 }
 
-// leave is the end of being in front, where a reader of acct was.
-func (w *crowd) leave(acct *account, at position) {
+// pass is enter for a reader that waits for its place.
+func (w *crowd) pass(r *rank, rd *reader) (at position, waited bool) {
+	if rd.turn == nil {
+		rd.turn = make(chan struct{}, 1)
+	}
+	if at = w.enter(r, rd.turn); at == behind {
+		<-rd.turn
+		return placed, true
+	}
+	return at, false
+}
+
+// leave is the end of being in front, where a reader of r was.
+func (w *crowd) leave(r *rank, at position) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	acct.rank.front--
+	r.front--
 	switch {
 	case at == alone:
 	case len(w.queue) == 0:
 		w.places++
 	default:
-		next := w.queue[0]
-		w.queue = w.queue[1:]
-		r := &next.rank
-		r.front++
-		r.waiting[0] <- struct{}{}
-		if r.waiting = r.waiting[1:]; len(r.waiting) > 0 {
-			w.queue = append(w.queue, next)
-		}
+		w.admitLocked()
+	}
+}
+
+// admitLocked gives a place to the next in the queue.
+func (w *crowd) admitLocked() {
+	r := w.queue[0]
+	w.queue = w.queue[1:]
+	r.front++
+	r.waiting[0] <- struct{}{}
+	if r.waiting = r.waiting[1:]; len(r.waiting) > 0 {
+		w.queue = append(w.queue, r)
+	}
+}
+
+// end lets everybody through from then on. A server that has ended does not look
+// any more for handlers that keep a reader, and its place, for ever.
+func (w *crowd) end() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.ended = true
+	for len(w.queue) > 0 {
+		w.admitLocked()
 	}
 }
 
@@ -96,17 +123,11 @@ func (w *crowd) queued() bool {
 
 // stepForward waits until the reader is in front, and reports whether it had to.
 func (c *conn) stepForward(rd *reader) (waited bool) {
-	if rd.position != behind {
+	if rd.front != behind {
 		return false
 	}
 	c.endLease(rd)
-	if rd.turn == nil {
-		rd.turn = make(chan struct{}, 1)
-	}
-	if rd.position = c.srv.crowd.enter(c.guest.account, rd.turn); rd.position == behind {
-		<-rd.turn
-		rd.position, waited = placed, true
-	}
+	rd.front, waited = c.srv.front.pass(&c.guest.account.front, rd)
 	return waited
 }
 
@@ -114,24 +135,37 @@ func (c *conn) stepForward(rd *reader) (waited bool) {
 // lets the next go in front, and gives its slot and its place of looking back.
 func (c *conn) stepBack(rd *reader) {
 	c.endLease(rd)
-	c.endLook(rd, false)
-	if rd.position != behind {
-		c.srv.crowd.leave(c.guest.account, rd.position)
-		rd.position = behind
+	c.endLook(rd)
+	if rd.front != behind {
+		c.srv.front.leave(&c.guest.account.front, rd.front)
+		rd.front = behind
+	}
+}
+
+// takeTurn comes before a handler.
+func (c *conn) takeTurn(rd *reader) {
+	if c.srv.crowded() {
+		c.stepForward(rd)
 	}
 }
 
 // endTurn lets others have the processor.
-func (c *conn) endTurn(rd *reader) {
+func (c *conn) endTurn(rd *reader) error {
 	rd.handled = 0
 	crowded := c.srv.crowded()
-	if crowded && c.raw != nil {
-		c.srv.lookout.look()
+	if crowded {
+		if err := c.flushAsReader(rd); err != nil { // a round may take long
+			return err
+		}
+		if c.raw != nil {
+			c.srv.lookout.look()
+		}
 	}
 	c.stepBack(rd)
 	if !crowded || !c.stepForward(rd) {
 		runtime.Gosched()
 	}
+	return nil
 }
 
 // crowded reports whether a crowd has to queue up.

@@ -17,7 +17,7 @@ import (
 func TestReadersOfACrowdGoOnInTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv := new(Server)
-		srv.crowd.places = 1
+		srv.front.places = 1
 		readerOf := func(acct *account) (*conn, *reader) {
 			return &conn{srv: srv, guest: &guest{account: acct}}, new(reader)
 		}
@@ -25,11 +25,11 @@ func TestReadersOfACrowdGoOnInTurn(t *testing.T) {
 
 		c, rd := readerOf(one)
 		require.False(t, c.stepForward(rd))
-		require.Equal(t, alone, rd.position)
+		require.Equal(t, alone, rd.front)
 		require.False(t, c.stepForward(rd)) // again: it is there
 		first, firstReader := readerOf(one)
 		require.False(t, first.stepForward(firstReader))
-		require.Equal(t, placed, firstReader.position)
+		require.Equal(t, placed, firstReader.front)
 
 		// The place is taken now.
 		var order []string
@@ -38,10 +38,10 @@ func TestReadersOfACrowdGoOnInTurn(t *testing.T) {
 			all.Go(func() {
 				c, rd := readerOf(acct)
 				require.True(t, c.stepForward(rd))
-				require.Equal(t, placed, rd.position)
+				require.Equal(t, placed, rd.front)
 				order = append(order, name)
 				c.stepBack(rd)
-				require.Equal(t, behind, rd.position)
+				require.Equal(t, behind, rd.front)
 			})
 			synctest.Wait()
 		}
@@ -50,11 +50,11 @@ func TestReadersOfACrowdGoOnInTurn(t *testing.T) {
 		queueUp("one 3", one)
 		other, otherReader := readerOf(another)
 		require.False(t, other.stepForward(otherReader))
-		require.Equal(t, alone, otherReader.position)
+		require.Equal(t, alone, otherReader.front)
 		queueUp("another 1", another)
 		queueUp("another 2", another)
 		require.Empty(t, order)
-		require.True(t, srv.crowd.queued())
+		require.True(t, srv.front.queued())
 
 		// Who comes alone is let through, and lets nobody in: it had no place.
 		last, lastReader := readerOf(third)
@@ -69,10 +69,106 @@ func TestReadersOfACrowdGoOnInTurn(t *testing.T) {
 		first.stepBack(firstReader) // again: it is not there
 		all.Wait()
 		require.Equal(t, []string{"one 1", "another 1", "one 2", "another 2", "one 3"}, order)
-		require.False(t, srv.crowd.queued())
-		require.Equal(t, 1, srv.crowd.places)
-		require.Equal(t, rank{waiting: []chan struct{}{}}, one.rank)
+		require.False(t, srv.front.queued())
+		require.Equal(t, 1, srv.front.places)
+		require.Equal(t, rank{waiting: []chan struct{}{}}, one.front)
 	})
+}
+
+// TestNobodyWaitsForAPlaceOnceTheServerHasEnded: a handler that never returns keeps
+// no reader but its own.
+func TestNobodyWaitsForAPlaceOnceTheServerHasEnded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := crowd{places: 1}
+		var r, another rank
+		require.Equal(t, alone, w.enter(&r, nil))
+		require.Equal(t, placed, w.enter(&r, nil)) // for ever
+		var all sync.WaitGroup
+		for _, r := range []*rank{&r, &r, &another, &another} {
+			all.Go(func() {
+				rd := new(reader)
+				at, _ := w.pass(r, rd)
+				w.leave(r, at)
+			})
+		}
+		synctest.Wait()
+		require.True(t, w.queued())
+		w.end()
+		all.Wait()
+		at, waited := w.pass(&r, new(reader))
+		require.Equal(t, alone, at)
+		require.False(t, waited)
+	})
+}
+
+// TestWhoIsKeptWaitingIsNotLateForIt: the time in which a reader waits for its place
+// does not count as that of its peer.
+func TestWhoIsKeptWaitingIsNotLateForIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv, acct := new(Server), newAccount(1000)
+		for _, size := range []int{0, 1 << 20} {
+			for _, w := range []*crowd{&srv.front, &srv.looking} { // which have no place
+				*w = crowd{}
+				require.Equal(t, alone, w.enter(new(rank), nil))
+				w.strict = true
+			}
+			rd := new(reader)
+			rd.frames.buf = newBuffer(size)
+			rd.frames.started = time.Now()
+			late := rd.frames.started.Add(time.Hour)
+			var waits sync.WaitGroup
+			waits.Go(func() { (&conn{srv: srv, guest: &guest{account: acct}}).queueUp(rd) })
+			time.Sleep(time.Hour)
+			srv.front.end()
+			srv.looking.end()
+			waits.Wait()
+			require.Equal(t, late, rd.frames.started)
+			acct = newAccount(1000)
+		}
+	})
+}
+
+// TestRepliesDoNotWaitForTheNextTurn: what a turn has answered is written at its end.
+func TestRepliesDoNotWaitForTheNextTurn(t *testing.T) {
+	srv := &Server{Methods: testMethods(t)}
+	srv.sweeper.late = -1
+	srv.init()
+	path := startServer(t, srv)
+	client := dialWire(t, path)
+	client.send(`{"jsonrpc":"2.0","id":0,"method":"echo"}` + "\n")
+	client.line()
+	w, r := &srv.front, &srv.snapshot()[0].guest.account.front
+	w.mu.Lock()
+	w.places = 0
+	w.mu.Unlock()
+	srv.adm.mixed.Store(true)
+	srv.sweeper.crowded.Store(true)
+
+	turns := make(chan struct{}, 2) // of two others
+	require.Equal(t, alone, w.enter(r, nil))
+	require.Equal(t, behind, w.enter(r, turns))
+	const calls = 2 * crowdedTurn
+	client.send(strings.Repeat(`{"jsonrpc":"2.0","method":"echo","id":"x"}`+"\n", calls))
+	queued := func(n int) func() bool {
+		return func() bool {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			return len(r.waiting) == n
+		}
+	}
+	require.Eventually(t, queued(2), patience, time.Millisecond)
+	require.Equal(t, behind, w.enter(r, turns))
+	w.leave(r, placed) // the first of the others has its turn, and
+	w.leave(r, placed) // the reader, which gives its place to the second
+	require.Eventually(t, queued(1), patience, time.Millisecond)
+	answered := 0
+	for ; answered < crowdedTurn-5; answered++ {
+		client.line()
+	}
+	w.leave(r, placed)
+	for ; answered < calls; answered++ {
+		client.line()
+	}
 }
 
 // TestACrowdIsServedLikeAnybody: readers that take turns all the time answer all

@@ -115,6 +115,9 @@ func (f *frameReader) filled(n int, now time.Time) {
 // until now: who sends a frame is not to blame for it.
 func (f *frameReader) readAgain(now time.Time) { f.started = f.started.Add(now.Sub(f.now)) }
 
+// kept notes that the reader kept its peer waiting.
+func (f *frameReader) kept(d time.Duration) { f.started = f.started.Add(d) }
+
 // next returns the next frame that is not blank, without its line end. It is
 // valid until the next call of any method. more means that there is none yet,
 // tooLarge that there never will be.

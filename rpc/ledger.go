@@ -34,7 +34,8 @@ type account struct {
 	connections int // guarded by admission.mu
 	held        atomic.Int64
 	slots       atomic.Int32
-	rank        rank
+	// front and looking are of those crowds.
+	front, looking rank
 }
 
 func newAccount(uid uint32) *account { return &account{uid: uid} }

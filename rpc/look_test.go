@@ -21,30 +21,36 @@ var sentBefore = []int{0, 2 << 20}
 
 // halfSent begins to send a call on a connection of srv, takes all places of
 // looking, and goes on. text is in its params; sent is closed when the server has
-// read it.
-func halfSent(t *testing.T, srv *Server, path, text string, before int) (client *wireConn, sent chan struct{}) {
-	require.Equal(t, max(1, runtime.GOMAXPROCS(0)/2), cap(srv.looking))
+// read it, and letLook gives the places back.
+func halfSent(t *testing.T, srv *Server, path, text string, before int) (client *wireConn, sent chan struct{}, letLook func()) {
+	places := max(1, runtime.GOMAXPROCS(0)/2)
+	require.Equal(t, places, freePlaces(&srv.looking))
 	client = dialWire(t, path)
 	line := `{"jsonrpc":"2.0","id":1,"method":"echo","params":["` + text + `"]}` + "\n"
 	client.send(line[:before])
+	var acct *account
 	require.Eventually(t, func() bool {
 		conns := srv.snapshot()
-		return len(conns) == 1 && conns[0].held.Load() >= int64(before) && len(srv.looking) == 0
+		if len(conns) != 1 || conns[0].held.Load() < int64(before) {
+			return false
+		}
+		acct = conns[0].guest.account
+		srv.looking.mu.Lock()
+		defer srv.looking.mu.Unlock()
+		return acct.looking.front == 0
 	}, patience, time.Millisecond)
-	for range cap(srv.looking) {
-		srv.looking <- struct{}{}
+	for range places {
+		require.Equal(t, placed, srv.looking.enter(&acct.looking, nil))
 	}
 	sent = make(chan struct{})
 	go func() {
 		defer close(sent)
 		_, _ = client.Write([]byte(line[before:])) // fails where the server closes
 	}()
-	return client, sent
-}
-
-func letLook(srv *Server) {
-	for range cap(srv.looking) {
-		<-srv.looking
+	return client, sent, func() {
+		for range places {
+			srv.looking.leave(&acct.looking, placed)
+		}
 	}
 }
 
@@ -58,8 +64,8 @@ func TestSmallCallsPassWhatTakesLong(t *testing.T) {
 			srv.init()
 			path := startServer(t, srv)
 			text := strings.Repeat("x", largeText)
-			large, sent := halfSent(t, srv, path, text, before)
-			require.Eventually(t, func() bool { return waitsToLook(1) }, patience, time.Millisecond)
+			large, sent, letLook := halfSent(t, srv, path, text, before)
+			require.Eventually(t, srv.looking.queued, patience, time.Millisecond)
 			small := dialWire(t, path)
 			for range 100 {
 				small.send(`{"jsonrpc":"2.0","id":2,"method":"echo","params":["x"]}` + "\n")
@@ -70,10 +76,11 @@ func TestSmallCallsPassWhatTakesLong(t *testing.T) {
 				require.Fail(t, "the server has read a message that it may not look at")
 			default:
 			}
-			letLook(srv)
+			letLook()
 			<-sent
 			require.Equal(t, `{"jsonrpc":"2.0","id":1,"result":["`+text+`"]}`, large.line())
-			require.Empty(t, srv.looking)
+			require.False(t, srv.looking.queued())
+			require.Eventually(t, func() bool { return freePlaces(&srv.looking) == max(1, runtime.GOMAXPROCS(0)/2) }, patience, time.Millisecond)
 		})
 	}
 }
@@ -86,9 +93,9 @@ func TestWhoWaitsToLookIsNotWaitedFor(t *testing.T) {
 			srv := &Server{Methods: testMethods(t)}
 			srv.init()
 			path := startServer(t, srv)
-			_, sent := halfSent(t, srv, path, strings.Repeat("x", largeText), before)
-			defer letLook(srv)
-			require.Eventually(t, func() bool { return waitsToLook(1) }, patience, time.Millisecond)
+			_, sent, letLook := halfSent(t, srv, path, strings.Repeat("x", largeText), before)
+			defer letLook()
+			require.Eventually(t, srv.looking.queued, patience, time.Millisecond)
 			closed := make(chan struct{})
 			go func() {
 				defer close(closed)
@@ -104,9 +111,8 @@ func TestWhoWaitsToLookIsNotWaitedFor(t *testing.T) {
 	}
 }
 
-// waitsToLook reports whether n goroutines wait in beginLook.
-func waitsToLook(n int) bool {
-	stacks := make([]byte, 1<<20)
-	stacks = stacks[:runtime.Stack(stacks, true)]
-	return strings.Count(string(stacks), ").beginLook(") == n
+func freePlaces(w *crowd) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.places
 }

@@ -18,11 +18,12 @@ import (
 type lookout struct {
 	mu     sync.Mutex // held by who looks
 	event  *os.File   // eventfd(2)
-	last   time.Time
+	next   time.Time  // when to look again
 	closed bool
 }
 
-// lookInterval is from one look to the next, at least.
+// lookInterval is from one look to the next, at least; more where a look takes
+// long, since all processors had other things to run.
 const lookInterval = time.Millisecond
 
 // look waits until the runtime has looked, if it is time and nobody else does.
@@ -31,11 +32,10 @@ func (l *lookout) look() {
 		return
 	}
 	defer l.mu.Unlock()
-	now := time.Now()
-	if now.Sub(l.last) < lookInterval || !l.open() {
+	began := time.Now()
+	if began.Before(l.next) || !l.open() {
 		return
 	}
-	l.last = now
 	raw, err := l.event.SyscallConn()
 	if err != nil {
 		return
@@ -51,6 +51,8 @@ func (l *lookout) look() {
 		}
 		return true
 	})
+	now := time.Now()
+	l.next = now.Add(max(lookInterval, 4*now.Sub(began)))
 }
 
 // open reports whether there is a file. That there is none for want of descriptors

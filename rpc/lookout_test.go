@@ -46,7 +46,7 @@ func TestALookoutFindsInputWhileProcessorsAreBusy(t *testing.T) {
 		others()
 		_, err := ends[1].Write([]byte{i})
 		require.NoError(t, err)
-		l.last = time.Time{}
+		l.next = time.Time{}
 		l.look()
 		others()
 		select {
@@ -59,15 +59,16 @@ func TestALookoutFindsInputWhileProcessorsAreBusy(t *testing.T) {
 	}
 	require.Greater(t, found, 100) // of 200; without a look next to none is
 
+	require.WithinRange(t, l.next, time.Now().Add(-patience), time.Now().Add(patience))
 	soon := time.Now().Add(time.Hour)
-	l.last = soon
+	l.next = soon
 	l.look()
-	require.Equal(t, soon, l.last, "a look so soon after the last")
+	require.Equal(t, soon, l.next, "a look so soon after the last")
 	_ = ends[1].Close()
 	<-read
 	l.close()
-	l.last = time.Time{}
+	l.next = time.Time{}
 	l.look()
-	require.Zero(t, l.last, "a look after the end")
+	require.Zero(t, l.next, "a look after the end")
 	require.Nil(t, l.event)
 }

@@ -55,10 +55,9 @@ type Server struct {
 	// relieveAgain is set while that is to be looked at again; guarded by relieving.
 	relieveAgain *time.Timer
 	quota        logQuota
-	// looking has an element for each large message that is being looked at.
-	looking chan struct{}
-	crowd   crowd
-	lookout lookout
+	// front is for handling messages in a crowd, looking for large ones.
+	front, looking crowd
+	lookout        lookout
 	// sendBuffers is how many connections have a large one.
 	sendBuffers atomic.Int32
 	done        chan struct{} // closed when the server ends
@@ -91,7 +90,7 @@ func (s *Server) init() {
 		_, _ = rand.Read(id) // never fails, crypto/rand
 		s.bootID = hex.EncodeToString(id)
 		s.sweeper.wake = make(chan struct{}, 1)
-		s.sweeper.queued = s.crowd.queued
+		s.sweeper.queued = s.front.queued
 		s.sweeper.late = cmp.Or(s.sweeper.late, lateLook)
 		s.done = make(chan struct{})
 		s.handover = make(chan struct{})
@@ -100,11 +99,14 @@ func (s *Server) init() {
 		s.idleSince = time.Now()
 		s.changed = sync.NewCond(&s.mu)
 		s.connGone = make(chan struct{}, 1)
-		s.looking = make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))
-		s.crowd.init()
+		s.front.places = max(1, runtime.GOMAXPROCS(0)-1)
+		s.looking.places = max(1, runtime.GOMAXPROCS(0)/2)
+		s.looking.strict = true // a single large message takes as long as those of many
 		go func() {
 			s.sweeper.run(s.done, s.sweep)
 			s.lookout.close()
+			s.front.end()
+			s.looking.end()
 		}()
 	})
 }

@@ -150,6 +150,8 @@ func (w *sweeper) awake(done <-chan struct{}, sweep func() (busy, stuck bool)) b
 		}
 		if interval = min(interval+interval/4, maxTakeoverInterval); stuck {
 			interval = takeoverInterval
+		} else if w.queued() {
+			interval = min(interval, maxTakeoverInterval/4) // others wait for whoever is stuck
 		}
 		timer.Reset(interval)
 	}
@@ -245,6 +247,6 @@ func (rd *reader) fork() *reader {
 	next := *rd
 	next.frames = rd.frames.fork()
 	next.running, next.contexts, next.spare = nil, nil, nil
-	rd.out, rd.used, rd.items, rd.position, rd.turn, rd.lease = nil, 0, nil, behind, nil, false
+	rd.out, rd.used, rd.items, rd.front, rd.turn, rd.lease = nil, 0, nil, behind, nil, false
 	return &next
 }
