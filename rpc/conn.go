@@ -95,6 +95,7 @@ type reader struct {
 
 	front    position        // in Server.front
 	turn     chan struct{}   // says that the reader has got a place there, or in Server.looking
+	queued   bool            // waits for turn
 	looking  position        // in Server.looking
 	lease    bool            // has a slot, kept from one call for the next
 	running  *call           // handler that runs on this goroutine

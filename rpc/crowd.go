@@ -72,7 +72,9 @@ func (w *crowd) pass(r *rank, rd *reader) (at position, waited bool) {
 		rd.turn = make(chan struct{}, 1)
 	}
 	if at = w.enter(r, rd.turn); at == behind {
+		rd.queued = true
 		<-rd.turn
+		rd.queued = false
 		return placed, true
 	}
 	return at, false

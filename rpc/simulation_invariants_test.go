@@ -146,11 +146,12 @@ func (s *simulation) checkConnections() {
 
 // look reads the state of a connection whose goroutines all wait, which the race
 // detector can not know: time alone may wake them. waits says that the reader
-// has nothing but the next frame to wait for.
+// has nothing but the next frame to wait for, and does not have one that waits for
+// its turn.
 //
 //go:norace
 func look(c *conn) (taken, streams int, waits bool) {
-	waits = !c.readDone && c.reading.state.Load()&1 == 0 && len(c.rd.items) == 0 && !c.rd.frames.partial()
+	waits = !c.readDone && !c.rd.queued && c.reading.state.Load()&1 == 0 && len(c.rd.items) == 0 && !c.rd.frames.partial()
 	return int(c.taken.Load()) + c.rd.places, c.streams, waits
 }
 
