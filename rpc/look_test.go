@@ -12,21 +12,24 @@ import (
 )
 
 // largeText needs no larger buffer than its first half does.
-const largeText = 4 << 20
+var largeText = strings.Repeat("x", 4<<20)
 
 // sentBefore is how much of a large message is sent before others take all places
 // of looking: its reader comes to wait for one to get a large buffer, or to read
 // into the one that it has.
 var sentBefore = []int{0, 2 << 20}
 
-// halfSent begins to send a call on a connection of srv, takes all places of
-// looking, and goes on. text is in its params; sent is closed when the server has
-// read it, and letLook gives the places back.
-func halfSent(t *testing.T, srv *Server, path, text string, before int) (client *wireConn, sent chan struct{}, letLook func()) {
+// halfSent begins to send a call with largeText on a connection of srv, takes all
+// places of looking, and goes on. sent is closed when the server has read it, and
+// letLook gives the places back.
+func halfSent(t *testing.T, before int) (srv *Server, client *wireConn, sent chan struct{}, letLook func()) {
+	srv = &Server{Methods: testMethods(t)}
+	srv.init()
+	path := startServer(t, srv)
 	places := max(1, runtime.GOMAXPROCS(0)/2)
 	require.Equal(t, places, freePlaces(&srv.looking))
 	client = dialWire(t, path)
-	line := `{"jsonrpc":"2.0","id":1,"method":"echo","params":["` + text + `"]}` + "\n"
+	line := `{"jsonrpc":"2.0","id":1,"method":"echo","params":["` + largeText + `"]}` + "\n"
 	client.send(line[:before])
 	var acct *account
 	require.Eventually(t, func() bool {
@@ -47,7 +50,8 @@ func halfSent(t *testing.T, srv *Server, path, text string, before int) (client 
 		defer close(sent)
 		_, _ = client.Write([]byte(line[before:])) // fails where the server closes
 	}()
-	return client, sent, func() {
+	require.Eventually(t, srv.looking.queued, patience, time.Millisecond)
+	return srv, client, sent, func() {
 		for range places {
 			srv.looking.leave(&acct.looking, placed)
 		}
@@ -60,13 +64,8 @@ func halfSent(t *testing.T, srv *Server, path, text string, before int) (client 
 func TestSmallCallsPassWhatTakesLong(t *testing.T) {
 	for _, before := range sentBefore {
 		t.Run(fmt.Sprint(before), func(t *testing.T) {
-			srv := &Server{Methods: testMethods(t)}
-			srv.init()
-			path := startServer(t, srv)
-			text := strings.Repeat("x", largeText)
-			large, sent, letLook := halfSent(t, srv, path, text, before)
-			require.Eventually(t, srv.looking.queued, patience, time.Millisecond)
-			small := dialWire(t, path)
+			srv, large, sent, letLook := halfSent(t, before)
+			small := dialWire(t, large.RemoteAddr().String())
 			for range 100 {
 				small.send(`{"jsonrpc":"2.0","id":2,"method":"echo","params":["x"]}` + "\n")
 				require.Equal(t, `{"jsonrpc":"2.0","id":2,"result":["x"]}`, small.line())
@@ -78,7 +77,7 @@ func TestSmallCallsPassWhatTakesLong(t *testing.T) {
 			}
 			letLook()
 			<-sent
-			require.Equal(t, `{"jsonrpc":"2.0","id":1,"result":["`+text+`"]}`, large.line())
+			require.Equal(t, `{"jsonrpc":"2.0","id":1,"result":["`+largeText+`"]}`, large.line())
 			require.False(t, srv.looking.queued())
 			require.Eventually(t, func() bool { return freePlaces(&srv.looking) == max(1, runtime.GOMAXPROCS(0)/2) }, patience, time.Millisecond)
 		})
@@ -90,12 +89,8 @@ func TestSmallCallsPassWhatTakesLong(t *testing.T) {
 func TestWhoWaitsToLookIsNotWaitedFor(t *testing.T) {
 	for _, before := range sentBefore {
 		t.Run(fmt.Sprint(before), func(t *testing.T) {
-			srv := &Server{Methods: testMethods(t)}
-			srv.init()
-			path := startServer(t, srv)
-			_, sent, letLook := halfSent(t, srv, path, strings.Repeat("x", largeText), before)
+			srv, _, sent, letLook := halfSent(t, before)
 			defer letLook()
-			require.Eventually(t, srv.looking.queued, patience, time.Millisecond)
 			closed := make(chan struct{})
 			go func() {
 				defer close(closed)

@@ -145,12 +145,13 @@ func (w *sweeper) awake(done <-chan struct{}, sweep func() (busy, stuck bool)) b
 			w.crowded.Store(false)
 		}
 		busy, stuck := sweep()
-		if idle++; busy {
+		queued := w.queued()
+		if idle++; busy || queued {
 			idle = 0
 		}
 		if interval = min(interval+interval/4, maxTakeoverInterval); stuck {
 			interval = takeoverInterval
-		} else if w.queued() {
+		} else if queued {
 			interval = min(interval, maxTakeoverInterval/4) // others wait for whoever is stuck
 		}
 		timer.Reset(interval)
