@@ -34,7 +34,7 @@ type conn struct {
 	reading  reading
 	rd       *reader
 	forking  sync.Mutex // held while the role is taken over
-	observed uint64     // by the sweeper, which alone uses it
+	observed uint64     // for who sweeps
 	onRead   func(fd uintptr) bool
 
 	// The writer's role.

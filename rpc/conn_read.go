@@ -60,7 +60,10 @@ func (c *conn) fill(rd *reader) error {
 		}
 		n, err := c.read(rd)
 		if n > 0 {
-			rd.frames.filled(n, time.Now())
+			now := time.Now()
+			rd.frames.filled(n, now)
+			c.reading.moved()
+			c.srv.sweeper.pass(now)
 			rd.handled += n / bytesATurn
 			c.shareSendBuffer()
 			return nil

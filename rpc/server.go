@@ -48,7 +48,8 @@ type Server struct {
 	bootID    string // tells the requests of this server from those of the last
 	requests  atomic.Uint64
 	sweeper   sweeper
-	swept     []*conn // the sweeper\'s own, to spare it allocations
+	swept     []*conn // for sweep alone, to spare it allocations
+	sweptConn uint64  // for sweep alone: lastConn of the time before
 	watchers  watchers
 	replaced  atomic.Pointer[Methods] // by SetMethods
 	relieving sync.Mutex              // held by who closes connections to free memory
@@ -89,9 +90,7 @@ func (s *Server) init() {
 		id := make([]byte, 4)
 		_, _ = rand.Read(id) // never fails, crypto/rand
 		s.bootID = hex.EncodeToString(id)
-		s.sweeper.wake = make(chan struct{}, 1)
-		s.sweeper.queued = s.front.queued
-		s.sweeper.late = cmp.Or(s.sweeper.late, lateLook)
+		s.sweeper.init(s.sweep, s.front.queued)
 		s.done = make(chan struct{})
 		s.handover = make(chan struct{})
 		s.listeners = make(map[net.Listener]struct{})
@@ -103,7 +102,7 @@ func (s *Server) init() {
 		s.looking.places = max(1, runtime.GOMAXPROCS(0)/2)
 		s.looking.strict = true // a single large message takes as long as those of many
 		go func() {
-			s.sweeper.run(s.done, s.sweep)
+			s.sweeper.run(s.done)
 			s.lookout.close()
 			s.front.end()
 			s.looking.end()
@@ -423,20 +422,25 @@ func (s *Server) inOrder() []*conn {
 	return conns
 }
 
-// sweep looks after readers that are busy for long.
-func (s *Server) sweep() (busy, stuck bool) {
+// sweep looks after readers that are busy for long; for who sweeps.
+func (s *Server) sweep() (found observations) {
 	s.mu.Lock()
 	for c := range s.conns {
 		s.swept = append(s.swept, c)
 	}
+	found.active = int(s.lastConn - s.sweptConn) // some of these have ended
+	s.sweptConn = s.lastConn
 	s.mu.Unlock()
 	for _, c := range s.swept {
-		b, st := c.sweep()
-		busy, stuck = busy || b, stuck || st
+		active, stuck := c.sweep()
+		if active {
+			found.active++
+		}
+		found.stuck = found.stuck || stuck
 	}
 	clear(s.swept)
 	s.swept = s.swept[:0]
-	return busy, stuck
+	return found
 }
 
 // Stats returns the server's counters.

@@ -48,7 +48,7 @@ func (s *slowness) took(d time.Duration) {
 
 // reading is the state of the reader's role of one connection. The lowest bit
 // is set while the reader is busy: in a handler or in a write. The bits above
-// it count, so that one busy time is told from the next.
+// it count these times, and inputs, so that one is told from the next.
 //
 // The role changes hands by one compare-and-swap, which either the reader wins
 // (leave) or the one that takes over (take). What the reader wrote before enter
@@ -62,6 +62,10 @@ func (r *reading) enter() (busy uint64) {
 	r.state.Store(busy)
 	return busy
 }
+
+// moved notes that there was input, for who looks what there is to do. The caller
+// has the role, and is not busy.
+func (r *reading) moved() { r.state.Store(r.state.Load() + 2) }
 
 // leave ends what enter began, and reports whether the role is still the
 // caller's.
@@ -88,15 +92,16 @@ func (c *conn) letGo(rd *reader) {
 }
 
 // sweep takes the reading over if the reader has been busy with the same thing
-// since the last sweep. It reports whether the reader is busy, and was stuck.
-func (c *conn) sweep() (busy, stuck bool) {
+// since the last sweep. It reports whether the reader had something to do since
+// then, and was stuck.
+func (c *conn) sweep() (active, stuck bool) {
 	observed := c.reading.state.Load()
-	if observed&1 == 0 {
-		return false, false
-	}
 	if observed != c.observed {
 		c.observed = observed
 		return true, false
+	}
+	if observed&1 == 0 {
+		return false, false
 	}
 	return true, c.takeOver(observed)
 }
