@@ -88,6 +88,7 @@ type reader struct {
 	n        int       // result of the last raw read
 	err      error
 	again    bool // the last raw read was none: the reader has to queue up first
+	brisk    bool // several calls were read at once, or many connections have calls
 	handled  int  // since others had the processor, in parts of turn
 
 	batch *batch   // whose items are being started

@@ -33,6 +33,7 @@ func (c *conn) nextFrame(rd *reader) ([]byte, error) {
 
 // fill waits for input.
 func (c *conn) fill(rd *reader) error {
+	rd.brisk = rd.sequence-rd.counted > 1 || c.srv.sweeper.many.Load()
 	c.count(rd)
 	rd.contexts = nil
 	rd.frames.max = c.limits().MaxMessageBytes
@@ -160,7 +161,7 @@ func (c *conn) readReady(fd uintptr) bool {
 	}
 	rd.again = false
 	for {
-		rd.n, rd.err = unix.Read(int(fd), rd.frames.space())
+		rd.n, rd.err = read(int(fd), rd.frames.space(), rd.brisk)
 		switch rd.err {
 		case unix.EINTR:
 		case unix.EAGAIN:

@@ -36,7 +36,10 @@ type sweeper struct {
 	// are processors: the goroutine came late, and many connections had something
 	// to do.
 	crowded atomic.Bool
-	wake    chan struct{} // of capacity 1
+	// many says that when somebody last looked, more connections had something to do
+	// than there are processors.
+	many atomic.Bool
+	wake chan struct{} // of capacity 1
 	// due is when a reader is to sweep, as time since made; never, if it is not to.
 	due  atomic.Int64
 	made time.Time
@@ -146,6 +149,7 @@ func (w *sweeper) endLocked() {
 	w.due.Store(never)
 	w.timer.Stop()
 	w.crowded.Store(false)
+	w.many.Store(false)
 }
 
 // ring is what the goroutine does when its timer fires. It reports whether there
@@ -170,6 +174,7 @@ func (w *sweeper) ring() (awake bool) {
 func (w *sweeper) sweepLocked(now time.Time, late bool) {
 	found, queued := w.look(), w.queued()
 	few := found.active <= w.processors && w.late >= 0
+	w.many.Store(!few)
 	switch {
 	case queued, late && !few:
 		w.lastLate = now

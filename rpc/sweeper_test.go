@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 )
 
 func newSweeper(look func() observations, queued func() bool) *sweeper {
@@ -83,9 +84,11 @@ func TestACrowdIsMoreThanThereAreProcessors(t *testing.T) {
 	}
 	sweep(true)
 	require.False(t, w.crowded.Load())
+	require.False(t, w.many.Load())
 	active = 3
 	sweep(false)
 	require.False(t, w.crowded.Load())
+	require.True(t, w.many.Load())
 	sweep(true)
 	require.True(t, w.crowded.Load())
 	active, now = 2, now.Add(crowdedFor/2)
@@ -97,4 +100,35 @@ func TestACrowdIsMoreThanThereAreProcessors(t *testing.T) {
 	queue = true
 	sweep(false)
 	require.True(t, w.crowded.Load())
+}
+
+// TestSystemCallsThatTheRuntimeIsNotToldOf have the results of those that it is told of.
+func TestSystemCallsThatTheRuntimeIsNotToldOf(t *testing.T) {
+	for _, quick := range []bool{false, true} {
+		fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+		require.NoError(t, err)
+		defer func() { _ = unix.Close(fds[0]) }()
+		b := make([]byte, quickBytes)
+		_, err = read(fds[1], b, quick)
+		require.ErrorIs(t, err, unix.EAGAIN)
+		n, err := write(fds[0], []byte("hello"), quick)
+		require.NoError(t, err)
+		require.Equal(t, 5, n)
+		n, err = write(fds[0], nil, quick)
+		require.NoError(t, err)
+		require.Zero(t, n)
+		n, err = read(fds[1], b, quick)
+		require.NoError(t, err)
+		require.Equal(t, "hello", string(b[:n]))
+		for err == nil {
+			n, err = write(fds[0], b, quick)
+		}
+		require.ErrorIs(t, err, unix.EAGAIN)
+		require.Negative(t, n)
+		require.NoError(t, unix.Close(fds[1]))
+		_, err = write(fds[0], b, quick)
+		require.ErrorIs(t, err, unix.EPIPE)
+		_, err = read(-1, b, quick)
+		require.ErrorIs(t, err, unix.EBADF)
+	}
 }

@@ -54,7 +54,7 @@ func (c *conn) writeQueuedLocked(wait bool) {
 			break
 		}
 		c.mu.Unlock()
-		rest, err := c.writeNow(taken.chunks)
+		rest, err := c.writeNow(taken.chunks, taken.places > 1)
 		if err == nil && len(rest) > 0 {
 			c.chargeOutput(taken.bytes - taken.charged)
 			taken.charged = taken.bytes
@@ -150,7 +150,7 @@ func (c *conn) writeAlone(rd *reader) {
 	c.mu.Unlock()
 	w := &c.writes
 	w.one[0].b = rd.out.b[:rd.used]
-	rest, err := c.writeNow(w.one[:])
+	rest, err := c.writeNow(w.one[:], rd.places > 1)
 	written := rd.used
 	if len(rest) > 0 {
 		written -= len(rest[0].b)
@@ -267,7 +267,8 @@ func (c *conn) stalled() bool {
 type pendingWrite struct {
 	chunks []chunk
 	one    [1]chunk
-	n      int // taken by the socket
+	brisk  bool // as of reader
+	n      int  // taken by the socket
 	err    error
 }
 
@@ -291,13 +292,13 @@ func (c *conn) writeSlowly(chunks []chunk) error {
 }
 
 // writeNow makes one write that does not wait, without a deadline's costs, and
-// returns what the socket did not take.
-func (c *conn) writeNow(chunks []chunk) (rest []chunk, err error) {
+// returns what the socket did not take. several says that these are several replies.
+func (c *conn) writeNow(chunks []chunk, several bool) (rest []chunk, err error) {
 	if c.raw == nil {
 		return chunks, nil
 	}
 	w := &c.writes
-	w.chunks = chunks
+	w.chunks, w.brisk = chunks, several || c.srv.sweeper.many.Load()
 	err = c.raw.Write(c.onWrite)
 	w.chunks = nil
 	if err == nil {
@@ -325,7 +326,7 @@ func (c *conn) writeReady(fd uintptr) bool {
 	}
 	for {
 		if len(w.chunks) == 1 {
-			w.n, w.err = unix.Write(int(fd), w.chunks[0].b)
+			w.n, w.err = write(int(fd), w.chunks[0].b, w.brisk)
 		} else {
 			iov := make([][]byte, 0, min(len(w.chunks), maxIovecs))
 			for _, ch := range w.chunks[:cap(iov)] {
