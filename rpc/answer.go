@@ -22,7 +22,7 @@ type batch struct {
 	users   atomic.Int32
 }
 
-// beginBatch takes in a frame that is an array. Its items are started one by
+// beginBatch takes in a frame that is an array, with the look at it begun. Its items are started one by
 // one by the reader, like single calls.
 func (c *conn) beginBatch(rd *reader, frame []byte) {
 	b := &batch{conn: c}
@@ -34,7 +34,6 @@ func (c *conn) beginBatch(rd *reader, frame []byte) {
 		b.charged = len(frame)
 		c.charge(b.charged)
 	}
-	c.beginLook(rd, len(frame))
 	items, count, serr := splitArray(frame[skipSpace(frame, 0):], c.limits().MaxBatch)
 	c.endLook(rd)
 	var refusal *Error

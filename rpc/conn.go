@@ -266,12 +266,12 @@ func (c *conn) handleItem(rd *reader) (cl *call, read *batch) {
 //
 //go:noinline
 func (c *conn) handleFrame(rd *reader, frame []byte) *call {
+	c.beginLook(rd, len(frame))
 	if frame[skipSpace(frame, 0)] == '[' {
 		c.beginBatch(rd, frame)
 		return nil
 	}
 	var env envelope
-	c.beginLook(rd, len(frame))
 	serr := parseEnvelope(frame, &env)
 	c.endLook(rd)
 	c.takeTurn(rd)
