@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"runtime/debug"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -163,8 +164,8 @@ func (c *conn) enqueue(rd *reader, cl *call) (here bool) {
 // is.
 func (c *conn) check(cl *call) *Error {
 	if c.srv.Authorize != nil {
-		if err := c.srv.Authorize(c.peer, cl.method); err != nil {
-			return c.denied(cl, err)
+		if refusal := c.authorize(cl); refusal != nil {
+			return refusal
 		}
 	}
 	m := cl.method
@@ -179,6 +180,21 @@ func (c *conn) check(cl *call) *Error {
 	}
 	if m.Stream != nil {
 		return c.checkStream(cl)
+	}
+	return nil
+}
+
+// authorize refuses a call that the peer may not make. A panic is answered like that
+// of a handler, which was not reached.
+func (c *conn) authorize(cl *call) (refusal *Error) {
+	defer func() {
+		if v := recover(); v != nil {
+			refusal = cl.wireError(&errPanic{v, debug.Stack()})
+			refusal.Data.(*ErrorData).Executed = ExecutedNo
+		}
+	}()
+	if err := c.srv.Authorize(c.peer, cl.method); err != nil {
+		return c.denied(cl, err)
 	}
 	return nil
 }

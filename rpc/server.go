@@ -35,7 +35,9 @@ type Server struct {
 	// Authorize, if set, is asked before each call: nil lets it through,
 	// ErrHidden answers as if the method did not exist, an *Error is answered
 	// as it is, and any other error answers CodeNotAuthorized and is logged.
-	// It runs on the goroutine that reads the connection and must not block.
+	// It runs on the goroutine that reads the connection, and must neither block
+	// nor end it (runtime.Goexit); a panic is logged, and answered as that of a
+	// handler is.
 	Authorize func(peer *Peer, method *Method) error
 	// Identify, if set, adds to what is known of the peer of a connection that l
 	// has accepted, before anything is read from it. With an error the

@@ -73,6 +73,18 @@ func TestAPanicIsContained(t *testing.T) {
 	require.Equal(t, `{"jsonrpc":"2.0","id":2,"result":null}`, w.line())
 }
 
+func TestAPanicOfAuthorizeIsContained(t *testing.T) {
+	authorize := func(*Peer, *Method) error { panic("secret") }
+	w := dialWire(t, startServer(t, &Server{Methods: testMethods(t), Authorize: authorize}))
+	for range 2 {
+		w.send(`{"jsonrpc":"2.0","method":"echo","id":1}` + "\n")
+		r := w.reply()
+		require.Equal(t, CodeInternalError, r.Error.Code)
+		require.NotContains(t, r.Error.Message, "secret")
+		require.Equal(t, "no", r.Error.Data["executed"])
+	}
+}
+
 func TestAHandlerThatEndsItsGoroutineIsAnswered(t *testing.T) {
 	exit := HandlerFunc(func(context.Context, *Request) (any, error) { runtime.Goexit(); return nil, nil })
 	w := dialWire(t, startServer(t, &Server{Methods: testMethods(t, &Method{Name: "exit", Handler: exit})}))
