@@ -22,8 +22,8 @@ type batch struct {
 	users   atomic.Int32
 }
 
-// beginBatch takes in a frame that is an array, with the look at it begun. Its items are started one by
-// one by the reader, like single calls.
+// beginBatch takes in a frame that is an array; the caller has begun the look at it.
+// Its items are started one by one by the reader, like single calls.
 func (c *conn) beginBatch(rd *reader, frame []byte) {
 	b := &batch{conn: c}
 	b.users.Store(1)

@@ -34,7 +34,7 @@ type conn struct {
 	reading  reading
 	rd       *reader
 	forking  sync.Mutex // held while the role is taken over
-	observed uint64     // for who sweeps
+	observed uint64     // of reading, when it was last swept; guarded by sweeper.mu
 	onRead   func(fd uintptr) bool
 
 	// The writer's role.

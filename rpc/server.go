@@ -50,8 +50,8 @@ type Server struct {
 	bootID    string // tells the requests of this server from those of the last
 	requests  atomic.Uint64
 	sweeper   sweeper
-	swept     []*conn // for sweep alone, to spare it allocations
-	sweptConn uint64  // for sweep alone: lastConn of the time before
+	swept     []*conn // of sweep, to spare it allocations; guarded by sweeper.mu
+	sweptConn uint64  // lastConn at the last sweep; guarded by sweeper.mu
 	watchers  watchers
 	replaced  atomic.Pointer[Methods] // by SetMethods
 	relieving sync.Mutex              // held by who closes connections to free memory
@@ -424,7 +424,7 @@ func (s *Server) inOrder() []*conn {
 	return conns
 }
 
-// sweep looks after readers that are busy for long; for who sweeps.
+// sweep looks after readers that are busy for long. The caller has sweeper.mu.
 func (s *Server) sweep() (found observations) {
 	s.mu.Lock()
 	for c := range s.conns {

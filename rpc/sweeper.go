@@ -47,7 +47,7 @@ type sweeper struct {
 	late       time.Duration // lateLook; below zero, in tests, whatever happens is a crowd
 	processors int
 	queued     func() bool         // whether anybody waits in the crowd
-	look       func() observations // at every connection
+	look       func() observations // at every connection; called with mu
 
 	mu       sync.Mutex // held by who sweeps
 	timer    *time.Timer

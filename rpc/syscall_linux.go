@@ -12,8 +12,7 @@ import (
 //
 // A handler that takes long is not missed by this: who looks for stuck readers has a
 // timer, for which the monitor wakes as well. Where a client makes one call after the
-// other, the runtime is told: measured, one with a processor to itself answered a
-// sixth less without.
+// other, the runtime is told: untold, such a client got a sixth fewer replies.
 
 // quickBytes is how many bytes are read or written at most without the runtime being
 // told. It can not stop a thread that copies them.
