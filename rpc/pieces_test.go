@@ -28,7 +28,9 @@ func TestPiecesAreWhatWasAppendedAndHoldAtMostTwiceThat(t *testing.T) {
 		}
 		require.True(t, bytes.Equal(want, got))
 		require.Equal(t, len(want), p.bytes)
-		require.LessOrEqual(t, held, max(64, 2*len(want)+16<<10)) // the runtime rounds the first up
+		// append makes the first larger than it has to be, by a quarter, and a size
+		// that the runtime has.
+		require.LessOrEqual(t, held, max(64, 2*len(want)+firstPiece/4+8<<10))
 		p.free()
 		require.Equal(t, pieces{}, p)
 	})
