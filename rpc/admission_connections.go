@@ -2,21 +2,37 @@ package rpc
 
 import "container/list"
 
+// turnAway refuses a connection of peer that enter would refuse now, so that no more
+// is done for it.
+func (a *admission) turnAway(peer *Peer) *Error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.turnAwayLocked(peer)
+}
+
+func (a *admission) turnAwayLocked(peer *Peer) *Error {
+	if a.draining {
+		return a.refuseLocked(CodeShuttingDown, ReasonShuttingDown, "server", 0, ExecutedNo, "the server is shutting down")
+	}
+	acct := a.accounts[peer.UID]
+	if n := a.limits.Load().MaxConnectionsPerUID; acct != nil && acct.connections >= n && !a.trusted(peer) {
+		return a.refuseLocked(CodeResourceExhausted, ReasonMaxConnectionsPerID, "uid", int64(n), ExecutedNo,
+			"uid %d has %d connections open, which is the limit", peer.UID, n)
+	}
+	return nil
+}
+
 // enter lets a connection in, refuses it, or puts it into the waiting room. In
 // the last case g.ready is called later. evicted is a guest that had to make
 // room and must be told.
 func (a *admission) enter(g *guest) (served bool, refusal *Error, evicted *guest) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.draining {
-		return false, a.refuseLocked(CodeShuttingDown, ReasonShuttingDown, "server", 0, ExecutedNo, "the server is shutting down"), nil
+	if refusal := a.turnAwayLocked(g.peer); refusal != nil {
+		return false, refusal, nil
 	}
 	trusted := a.trusted(g.peer)
 	acct := a.accounts[g.peer.UID]
-	if n := a.limits.Load().MaxConnectionsPerUID; !trusted && acct != nil && acct.connections >= n {
-		return false, a.refuseLocked(CodeResourceExhausted, ReasonMaxConnectionsPerID, "uid", int64(n), ExecutedNo,
-			"uid %d has %d connections open, which is the limit", g.peer.UID, n), nil
-	}
 	if acct == nil {
 		acct = newAccount(g.peer.UID)
 		a.accounts[acct.uid] = acct

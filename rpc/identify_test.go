@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"testing"
+	"testing/synctest"
 
 	"github.com/stretchr/testify/require"
 )
@@ -34,4 +35,23 @@ func TestAPeerOfWhomTooLittleIsKnownIsNotServed(t *testing.T) {
 	}))
 	_, err := w.lines.ReadByte()
 	require.ErrorIs(t, err, io.EOF)
+}
+
+// TestARefusedConnectionIsNotIdentified: to find out more takes system calls, and a
+// client that is refused can come again at once.
+func TestARefusedConnectionIsNotIdentified(t *testing.T) {
+	gatesInBubble(t, Limits{MaxConnectionsPerUID: 1}, func(t *testing.T, srv *Server, _ *gate, l *memoryListener) {
+		identified := 0
+		srv.Identify = func(net.Listener, net.Conn, *Peer) error { // before anybody has connected
+			identified++
+			return nil
+		}
+		l.dial(7)
+		for range 3 {
+			require.Contains(t, newPipeClient(t, l.dial(7)).line(), ReasonMaxConnectionsPerID)
+		}
+		synctest.Wait()
+		require.Equal(t, 1, identified)
+		require.EqualValues(t, 3, srv.Stats().Refusals[ReasonMaxConnectionsPerID])
+	})
 }

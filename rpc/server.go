@@ -40,8 +40,8 @@ type Server struct {
 	// handler is.
 	Authorize func(peer *Peer, method *Method) error
 	// Identify, if set, adds to what is known of the peer of a connection that l
-	// has accepted, before anything is read from it. With an error the
-	// connection is closed. It runs in the accept loop and must be quick.
+	// has accepted and that is not refused, before anything is read from it. With
+	// an error the connection is closed. It runs in the accept loop and must be quick.
 	Identify func(l net.Listener, nc net.Conn, peer *Peer) error
 
 	once      sync.Once
@@ -299,6 +299,12 @@ func (s *Server) untrack(l net.Listener) {
 // accepted takes a connection in.
 func (s *Server) accepted(l net.Listener, nc net.Conn) {
 	peer, err := PeerOf(nc)
+	if err == nil {
+		if refusal := s.adm.turnAway(peer); refusal != nil {
+			s.refuseConn(nc, peer, refusal)
+			return
+		}
+	}
 	if err == nil && s.Identify != nil {
 		err = s.Identify(l, nc, peer)
 	}
