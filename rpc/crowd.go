@@ -15,8 +15,9 @@ import (
 //
 // In Server.front a uid of which one connection only has something to do is let
 // through. Where more have, their readers queue up for places, which the uids get in
-// turn. There is one less than processors: the last one is for whoever comes, and
-// does not wait in the kernel behind those who use up their time slices.
+// turn. There is one less than processors: the last one is for whoever comes, on
+// a thread that does not wait in the kernel as one that has used up its time slice
+// does. See SpareThreads.
 //
 // Who waits for input, for memory, or for its peer to read is not in front: nobody
 // waits there for longer than others use a processor. A handler that is slow loses

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -43,6 +42,10 @@ type Server struct {
 	// has accepted and that is not refused, before anything is read from it. With
 	// an error the connection is closed. It runs in the accept loop and must be quick.
 	Identify func(l net.Listener, nc net.Conn, peer *Peer) error
+	// Processors is how many processors there are to compute with: so many
+	// connections are handled at once, less one, where there is more to do than
+	// that. Below 1 it is runtime.GOMAXPROCS. See SpareThreads.
+	Processors int
 
 	once      sync.Once
 	invalid   error // what Validate said of Limits
@@ -92,7 +95,7 @@ func (s *Server) init() {
 		id := make([]byte, 4)
 		_, _ = rand.Read(id) // never fails, crypto/rand
 		s.bootID = hex.EncodeToString(id)
-		s.sweeper.init(s.sweep, s.front.queued)
+		s.sweeper.init(s.sweep, s.front.queued, s.processors())
 		s.done = make(chan struct{})
 		s.handover = make(chan struct{})
 		s.listeners = make(map[net.Listener]struct{})
@@ -100,8 +103,9 @@ func (s *Server) init() {
 		s.idleSince = time.Now()
 		s.changed = sync.NewCond(&s.mu)
 		s.connGone = make(chan struct{}, 1)
-		s.front.places = max(1, runtime.GOMAXPROCS(0)-1)
-		s.looking.places = max(1, runtime.GOMAXPROCS(0)/2)
+		processors := s.processors()
+		s.front.places = max(1, processors-1)
+		s.looking.places = max(1, processors/2)
 		s.looking.strict = true // a single large message takes as long as those of many
 		go func() {
 			s.sweeper.run(s.done)

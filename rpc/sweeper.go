@@ -3,7 +3,6 @@ package rpc
 import (
 	"cmp"
 	"math"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -65,13 +64,12 @@ type observations struct {
 
 const never = math.MaxInt64
 
-func (w *sweeper) init(look func() observations, queued func() bool) {
-	w.look, w.queued = look, queued
+func (w *sweeper) init(look func() observations, queued func() bool, processors int) {
+	w.look, w.queued, w.processors = look, queued, processors
 	w.made = time.Now()
 	w.due.Store(never)
 	w.wake = make(chan struct{}, 1)
 	w.late = cmp.Or(w.late, lateLook)
-	w.processors = runtime.GOMAXPROCS(0)
 }
 
 // busy is called by a reader after enter.

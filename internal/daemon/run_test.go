@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -204,3 +205,16 @@ func TestLinesForTheJournalHaveTheirPriority(t *testing.T) {
 }
 
 func fmtStream(dev, ino uint64) string { return fmt.Sprintf("%d:%d", dev, ino) }
+
+// TestTheRuntimeHasSpareThreads: for those who come while the kernel has the others
+// wait, and not for more readers at once.
+func TestTheRuntimeHasSpareThreads(t *testing.T) {
+	l, err := newLifecycle(Config{Logger: logrus.New()},
+		[]*activation.Socket{{Name: activation.NameRPC, Path: "/run/x/x.sock", Inherited: true}})
+	require.NoError(t, err)
+	defer l.server.Close()
+	require.Equal(t, rpc.SpareThreads(), l.server.Processors)
+	if os.Getenv("GOMAXPROCS") == "" {
+		require.Greater(t, runtime.GOMAXPROCS(0), l.server.Processors)
+	}
+}
