@@ -98,6 +98,19 @@ func TestAPeerThatHasEndedHasNoUnitThatIsKnown(t *testing.T) {
 	})
 }
 
+func TestAFileOfAnyLengthIsReadToItsEnd(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "cgroup")
+	for _, n := range []int{0, 1, 511, 512, 513, 5000} {
+		want := strings.Repeat("x", n)
+		require.NoError(t, os.WriteFile(path, []byte(want), 0o600))
+		got, err := readFile(path)
+		require.NoError(t, err)
+		require.Equal(t, want, string(got))
+	}
+	_, err := readFile(path + "?")
+	require.ErrorIs(t, err, os.ErrNotExist)
+}
+
 func TestWithoutAPidfdThePidMustBelongToTheSameUser(t *testing.T) {
 	pidfd, err := pidfdByNumber(&rpc.Peer{UID: uint32(os.Geteuid()), PID: int32(os.Getpid())})
 	require.NoError(t, err)
