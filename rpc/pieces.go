@@ -22,6 +22,9 @@ func (p *pieces) append(parts ...[]byte) {
 		for len(part) > 0 {
 			last := p.last()
 			n := min(len(part), room(last))
+			if size := len(last.b) + n; size > cap(last.b) { // append would exceed firstPiece
+				last.b = append(make([]byte, 0, min(max(size, 2*cap(last.b)), firstPiece)), last.b...)
+			}
 			last.b = append(last.b, part[:n]...)
 			part = part[n:]
 		}

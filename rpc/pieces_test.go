@@ -28,9 +28,7 @@ func TestPiecesAreWhatWasAppendedAndHoldAtMostTwiceThat(t *testing.T) {
 		}
 		require.True(t, bytes.Equal(want, got))
 		require.Equal(t, len(want), p.bytes)
-		// append makes the first larger than it has to be, by a quarter, and a size
-		// that the runtime has.
-		require.LessOrEqual(t, held, max(64, 2*len(want)+firstPiece/4+8<<10))
+		require.LessOrEqual(t, held, max(64, 2*len(want)+bufferSlack))
 		p.free()
 		require.Equal(t, pieces{}, p)
 	})
