@@ -17,7 +17,7 @@ import (
 // through. Where more have, their readers queue up for places, which the uids get in
 // turn. There is one less than processors: the last one is for whoever comes, on
 // a thread that does not wait in the kernel as one that has used up its time slice
-// does. See SpareThreads.
+// does. See threads.
 //
 // Who waits for input, for memory, or for its peer to read is not in front: nobody
 // waits there for longer than others use a processor. A handler that is slow loses

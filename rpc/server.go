@@ -42,10 +42,12 @@ type Server struct {
 	// has accepted and that is not refused, before anything is read from it. With
 	// an error the connection is closed. It runs in the accept loop and must be quick.
 	Identify func(l net.Listener, nc net.Conn, peer *Peer) error
-	// Processors is how many processors there are to compute with: so many
-	// connections are handled at once, less one, where there is more to do than
-	// that. Below 1 it is runtime.GOMAXPROCS. See SpareThreads.
-	Processors int
+	// SpareThreads lets the server raise runtime.GOMAXPROCS by 4 while there is more to
+	// do than the processors can, so that the kernel does not let those who have little
+	// to do wait as long as those who have much. It is for a program which leaves that
+	// to the runtime: it has its default again afterwards. Where the environment
+	// variable GOMAXPROCS is set, nothing is changed.
+	SpareThreads bool
 
 	once      sync.Once
 	invalid   error // what Validate said of Limits
@@ -95,7 +97,7 @@ func (s *Server) init() {
 		id := make([]byte, 4)
 		_, _ = rand.Read(id) // never fails, crypto/rand
 		s.bootID = hex.EncodeToString(id)
-		s.sweeper.init(s.sweep, s.front.queued, s.processors())
+		s.sweeper.init(s.sweep, s.front.queued, processThreads.without(), s.spareFunc())
 		s.done = make(chan struct{})
 		s.handover = make(chan struct{})
 		s.listeners = make(map[net.Listener]struct{})
@@ -103,9 +105,8 @@ func (s *Server) init() {
 		s.idleSince = time.Now()
 		s.changed = sync.NewCond(&s.mu)
 		s.connGone = make(chan struct{}, 1)
-		processors := s.processors()
-		s.front.places = max(1, processors-1)
-		s.looking.places = max(1, processors/2)
+		s.front.places = max(1, s.sweeper.processors-1)
+		s.looking.places = max(1, s.sweeper.processors/2)
 		s.looking.strict = true // a single large message takes as long as those of many
 		go func() {
 			s.sweeper.run(s.done)

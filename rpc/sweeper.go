@@ -46,6 +46,7 @@ type sweeper struct {
 	late       time.Duration // lateLook; below zero, in tests, whatever happens is a crowd
 	processors int
 	queued     func() bool         // whether anybody waits in the crowd
+	spare      func(want bool)     // as of Server.spareFunc; called with mu
 	look       func() observations // at every connection; called with mu
 
 	mu       sync.Mutex // held by who sweeps
@@ -54,6 +55,7 @@ type sweeper struct {
 	interval time.Duration // between two sweeps
 	idle     int           // sweeps in a row that found nobody busy
 	lastLate time.Time
+	spared   bool // spare was called last to have threads
 }
 
 // observations is what one look at all connections has found.
@@ -64,8 +66,8 @@ type observations struct {
 
 const never = math.MaxInt64
 
-func (w *sweeper) init(look func() observations, queued func() bool, processors int) {
-	w.look, w.queued, w.processors = look, queued, processors
+func (w *sweeper) init(look func() observations, queued func() bool, processors int, spare func(bool)) {
+	w.look, w.queued, w.processors, w.spare = look, queued, processors, spare
 	w.made = time.Now()
 	w.due.Store(never)
 	w.wake = make(chan struct{}, 1)
@@ -148,6 +150,7 @@ func (w *sweeper) endLocked() {
 	w.timer.Stop()
 	w.crowded.Store(false)
 	w.many.Store(false)
+	w.wantThreadsLocked(false)
 }
 
 // ring is what the goroutine does when its timer fires. It reports whether there
@@ -177,8 +180,12 @@ func (w *sweeper) sweepLocked(now time.Time, late bool) {
 	case queued, late && !few:
 		w.lastLate = now
 		w.crowded.Store(true)
+		w.wantThreadsLocked(true)
 	case now.Sub(w.lastLate) > crowdedFor:
 		w.crowded.Store(false)
+	}
+	if now.Sub(w.lastLate) > spareFor {
+		w.wantThreadsLocked(false)
 	}
 	if w.idle++; found.active > 0 || queued {
 		w.idle = 0
@@ -198,4 +205,12 @@ func (w *sweeper) sweepLocked(now time.Time, late bool) {
 		w.due.Store(never)
 	}
 	w.timer.Reset(w.alarm.Sub(now))
+}
+
+// wantThreadsLocked has spare threads come or go.
+func (w *sweeper) wantThreadsLocked(want bool) {
+	if w.spare != nil && w.spared != want {
+		w.spared = want
+		w.spare(want)
+	}
 }

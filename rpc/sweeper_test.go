@@ -12,7 +12,7 @@ import (
 
 func newSweeper(look func() observations, queued func() bool) *sweeper {
 	w := &sweeper{}
-	w.init(look, queued, 2)
+	w.init(look, queued, 2, nil)
 	return w
 }
 

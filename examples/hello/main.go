@@ -34,7 +34,7 @@ func main() {
 	methods.Handle("greet", rpc.Typed(func(_ context.Context, p greeting) (string, error) {
 		return "hello, " + p.Name, nil
 	}))
-	server := &rpc.Server{Methods: &methods, Processors: rpc.SpareThreads()}
+	server := &rpc.Server{Methods: &methods, SpareThreads: true}
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()

@@ -147,7 +147,7 @@ func rpcSocket(sockets []*activation.Socket) *activation.Socket {
 func newLifecycle(cfg Config, sockets []*activation.Socket) (*lifecycle, error) {
 	main := rpcSocket(sockets)
 	l := &lifecycle{cfg: cfg, reloads: newReloads(), log: cfg.Logger, sockets: sockets, started: time.Now(), stopSoon: make(chan struct{}, 1), stopNow: make(chan struct{}, 1)}
-	l.server = &rpc.Server{Limits: cfg.Limits, Logger: cfg.Logger, Authorize: l.authorize, Identify: l.identify, Processors: rpc.SpareThreads()}
+	l.server = &rpc.Server{Limits: cfg.Limits, Logger: cfg.Logger, Authorize: l.authorize, Identify: l.identify, SpareThreads: true}
 	l.metrics = metrics.New(l.server, cfg.Version)
 	for _, s := range sockets {
 		l.listeners = append(l.listeners, s.Listener)

@@ -29,7 +29,7 @@ func mariannedTyped(l net.Listener, w *workload.Workload) error {
 func serveMarianned(l net.Listener, w *workload.Workload, echo rpc.Handler) error {
 	methods := new(rpc.Methods)
 	methods.Handle("echo", echo)
-	srv := &rpc.Server{Methods: methods, Processors: rpc.SpareThreads()}
+	srv := &rpc.Server{Methods: methods, SpareThreads: true}
 	srv.Limits.MaxConnections = max(rpc.DefaultLimits().MaxConnections, w.Conns+1)
 	srv.Limits.MaxConnectionsPerUID = srv.Limits.MaxConnections
 	return srv.Serve(l)
