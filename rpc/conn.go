@@ -21,7 +21,8 @@ import (
 // before another takes the reading over is known to nobody else: no lock is
 // taken for it, and its reply waits in rd until the reader has nothing more to
 // do. One goroutine at a time writes: the one that set writing. Everything else
-// is under mu, which is never held during I/O or while a handler runs.
+// is under mu, which is never held while a handler runs, nor during I/O, but for a
+// small write that does not wait (writeLate).
 type conn struct {
 	srv    *Server
 	nc     net.Conn
@@ -36,6 +37,9 @@ type conn struct {
 	forking  sync.Mutex // held while the role is taken over
 	observed uint64     // of reading, when it was last swept; guarded by sweeper.mu
 	onRead   func(fd uintptr) bool
+	// blind is reading when the reader began to wait without having looked for
+	// input; or 0.
+	blind atomic.Uint64
 
 	// The writer's role.
 	onWrite    func(fd uintptr) bool
@@ -88,6 +92,8 @@ type reader struct {
 	n        int       // result of the last raw read
 	err      error
 	again    bool // the last raw read was none: the reader has to queue up first
+	late     bool // the reply is to be written as the reader waits
+	wary     int  // inputs before a reply may be late again
 	brisk    bool // several calls were read at once, or many connections have calls
 	handled  int  // since others had the processor, in parts of turn
 
@@ -123,6 +129,7 @@ var (
 	errIdle         = errors.New("idle for too long")
 	errNoMemory     = errors.New("no memory for a large message in time")
 	errDraining     = errors.New("the server drains")
+	errNotWritten   = errors.New("the reply could not be written late")
 )
 
 func newConn(srv *Server, nc net.Conn, g *guest, number uint64) *conn {

@@ -11,7 +11,7 @@ import (
 )
 
 // nextFrame returns the next frame. Before it waits for input it writes the
-// replies to what it has read so far.
+// replies to what it has read so far, or, where repliesLate, as it waits.
 func (c *conn) nextFrame(rd *reader) ([]byte, error) {
 	for {
 		frame, more, tooLarge := rd.frames.next()
@@ -22,10 +22,15 @@ func (c *conn) nextFrame(rd *reader) ([]byte, error) {
 		if !more {
 			return frame, nil
 		}
-		if err := c.flushAsReader(rd); err != nil {
+		rd.noteInput()
+		if rd.late = c.repliesLate(rd); rd.late {
+			c.endLease(rd)
+		} else if err := c.flushAsReader(rd); err != nil {
 			return nil, err
 		}
-		if err := c.fill(rd); err != nil {
+		if err := c.fill(rd); err == errNotWritten {
+			rd.wary = waryFor // and flush
+		} else if err != nil {
 			return nil, err
 		}
 	}
@@ -72,6 +77,7 @@ func (c *conn) fill(rd *reader) error {
 		if !errors.Is(err, os.ErrDeadlineExceeded) {
 			return err
 		}
+		rd.wary = waryFor // a sweep may have found that it waited blind
 	}
 }
 
@@ -138,6 +144,10 @@ func (c *conn) read(rd *reader) (int, error) {
 		if err := c.raw.Read(c.onRead); err != nil {
 			return 0, err
 		}
+		if rd.late {
+			rd.late = false
+			return 0, errNotWritten
+		}
 		if !rd.again {
 			break
 		}
@@ -153,6 +163,13 @@ func (c *conn) read(rd *reader) (int, error) {
 // must not wait itself: whoever closes the socket waits for it.
 func (c *conn) readReady(fd uintptr) bool {
 	rd := c.rd
+	if rd.late {
+		if c.writeLate(rd, int(fd)) {
+			rd.late = false
+			c.nothingYet(rd)
+		}
+		return rd.late
+	}
 	if c.mustQueue(rd) {
 		if rd.again = polled(fd, unix.POLLIN); !rd.again {
 			c.nothingYet(rd)

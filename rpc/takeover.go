@@ -101,6 +101,7 @@ func (c *conn) sweep() (active, stuck bool) {
 		return true, false
 	}
 	if observed&1 == 0 {
+		c.lookFor(observed)
 		return false, false
 	}
 	return true, c.takeOver(observed)

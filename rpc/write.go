@@ -164,12 +164,17 @@ func (c *conn) writeAlone(rd *reader) {
 		c.writeFailed(err)
 		return
 	}
-	if written == rd.used {
-		rd.out.free()
-		rd.out, rd.used, rd.places = nil, 0, 0
+	rd.wrote(written)
+}
+
+// wrote takes n bytes that are written from the reader's replies.
+func (rd *reader) wrote(n int) {
+	if n < rd.used {
+		rd.used = copy(rd.out.b, rd.out.b[n:rd.used])
 		return
 	}
-	rd.used = copy(rd.out.b, rd.out.b[written:rd.used])
+	rd.out.free()
+	rd.out, rd.used, rd.places = nil, 0, 0
 }
 
 // gatherLocked takes the replies that wait, and events of each stream in turn.
