@@ -11,7 +11,8 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// conn is one connection.
+// conn is one connection. It is 512 bytes large, and its reader 320, which are sizes
+// that the runtime has.
 //
 //	reader:  fill -> frames.next -> parse -> handle -> start -> runHere (or queue) -> reply
 //	writer:  answer, Stream.Send -> output -> flush
@@ -52,12 +53,12 @@ type conn struct {
 	// with all that runs on it.
 	finishing atomic.Bool
 	aborted   atomic.Bool
-	closing   chan struct{} // closed with closed
-	room      chan struct{} // of capacity 1: something was given back
-
 	// taken is how many places of MaxInFlightPerConnection are taken, without
 	// those of reader.places. It changes under mu.
-	taken atomic.Int32
+	taken   atomic.Int32
+	closing chan struct{} // closed with closed
+	room    chan struct{} // of capacity 1: something was given back
+
 	// held is what the connection holds of the ledger beside large buffers for
 	// input, in bytes.
 	held atomic.Int64
@@ -71,18 +72,18 @@ type conn struct {
 	out      output
 	ready    []*Stream // have something to write
 	writing  bool
-	flushing bool      // a goroutine is about to write
-	active   time.Time // last output
-	readDone bool      // nothing more will be read
-	gone     bool      // the peer takes nothing any more
-	cut      bool      // the server gave up draining
-	cause    error     // why it was aborted
+	flushing bool // a goroutine is about to write
+	readDone bool // nothing more will be read
+	gone     bool // the peer takes nothing any more
+	cut      bool // the server gave up draining
 	closed   bool
 	left     bool // the place at the server is given back
 	// parked is set when the reading has ended for another server to go on, with
 	// rest first.
 	parked bool
 	rest   []byte
+	active time.Duration // last output, since opened
+	cause  error         // why it was aborted
 }
 
 // reader is the state of reading. It belongs to who has the reader's role.
@@ -91,20 +92,20 @@ type reader struct {
 	deadline time.Time // that is set on the connection
 	n        int       // result of the last raw read
 	err      error
-	again    bool // the last raw read was none: the reader has to queue up first
-	late     bool // the reply is to be written as the reader waits
-	wary     int  // inputs before a reply may be late again
-	brisk    bool // several calls were read at once, or many connections have calls
-	handled  int  // since others had the processor, in parts of turn
+	handled  int   // since others had the processor, in parts of turn
+	again    bool  // the last raw read was none: the reader has to queue up first
+	brisk    bool  // several calls were read at once, or many connections have calls
+	late     bool  // the reply is to be written as the reader waits
+	wary     uint8 // inputs before a reply may be late again
 
 	batch *batch   // whose items are being started
 	items [][]byte // of batch, not yet started
 
 	front    position        // in Server.front
-	turn     chan struct{}   // says that the reader has got a place there, or in Server.looking
-	queued   bool            // waits for turn
 	looking  position        // in Server.looking
+	queued   bool            // waits for turn
 	lease    bool            // has a slot, kept from one call for the next
+	turn     chan struct{}   // says that the reader has got a place
 	running  *call           // handler that runs on this goroutine
 	previous <-chan struct{} // closed when the last call that got a goroutine has begun
 
@@ -138,7 +139,6 @@ func newConn(srv *Server, nc net.Conn, g *guest, number uint64) *conn {
 		srv: srv, nc: nc, peer: g.peer, guest: g, number: number, opened: now,
 		closing: make(chan struct{}),
 		room:    make(chan struct{}, 1),
-		active:  now,
 	}
 	if sc, ok := nc.(*net.UnixConn); ok {
 		c.raw, _ = sc.SyscallConn() // fails for a closed connection: the first read says so

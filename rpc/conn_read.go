@@ -90,27 +90,43 @@ func (c *conn) count(rd *reader) {
 }
 
 // armRead sets the time at which waiting for input ends, or reports that it has
-// come; passed says that the time set before has. Setting a deadline costs more than a small call: one that is too early
-// stays, and is looked at again when it passes.
+// come; passed says that the time set before has. What finds it is not on the stack
+// meanwhile, as of step.
 func (c *conn) armRead(rd *reader, passed bool) error {
+	until, err := c.readUntil(rd, passed)
+	if err != nil || until.IsZero() {
+		return err
+	}
+	rd.deadline = until
+	return c.nc.SetReadDeadline(until)
+}
+
+// readUntil returns the time at which waiting for input ends, if it has to be set.
+// Setting a deadline costs more than a small call: one that is too early stays, and
+// is looked at again when it passes.
+//
+//go:noinline
+func (c *conn) readUntil(rd *reader, passed bool) (until time.Time, err error) {
 	limits := c.limits()
 	if rd.frames.partial() {
 		now := time.Now()
 		if !passed {
 			rd.frames.readAgain(now)
 		}
-		want := rd.frames.started.Add(limits.FrameTimeout)
-		if !want.After(now) {
-			return errFrameTimeout
+		until = rd.frames.started.Add(limits.FrameTimeout)
+		if !until.After(now) {
+			return until, errFrameTimeout
 		}
-		// The one that has passed may be that of the idle connection.
-		return c.setReadDeadline(rd, want, passed || rd.deadline.IsZero() || rd.deadline.After(want))
+		if !passed && !rd.deadline.IsZero() && !rd.deadline.After(until) {
+			return time.Time{}, nil // what has passed may be that of the idle connection
+		}
+		return until, nil
 	}
 	if !passed && rd.deadline.After(rd.frames.now) {
-		return nil // armed by an earlier wait
+		return time.Time{}, nil // armed by an earlier wait
 	}
 	c.mu.Lock()
-	last, busy := c.active, c.taken.Load() > 0
+	last, busy := c.opened.Add(c.active), c.taken.Load() > 0
 	c.mu.Unlock()
 	now := time.Now()
 	if rd.frames.now.After(last) {
@@ -119,19 +135,11 @@ func (c *conn) armRead(rd *reader, passed bool) error {
 	if busy {
 		last = now
 	}
-	want := last.Add(limits.IdleTimeout)
-	if !want.After(now) {
-		return errIdle
+	until = last.Add(limits.IdleTimeout)
+	if !until.After(now) {
+		return until, errIdle
 	}
-	return c.setReadDeadline(rd, want, true)
-}
-
-func (c *conn) setReadDeadline(rd *reader, t time.Time, change bool) error {
-	if !change {
-		return nil
-	}
-	rd.deadline = t
-	return c.nc.SetReadDeadline(t)
+	return until, nil
 }
 
 // read makes one read. On a socket it waits without a buffer.

@@ -84,7 +84,7 @@ func (c *conn) writtenLocked(o *output, err error) {
 		c.writeFailed(err)
 	}
 	c.mu.Lock()
-	c.active = time.Now()
+	c.active = time.Since(c.opened)
 	c.freePlacesLocked(places)
 }
 
