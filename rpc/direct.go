@@ -148,12 +148,13 @@ func (directString) read(text []byte, i int, v reflect.Value) (end int, ok bool)
 	if i == len(text) || text[i] != '"' {
 		return i, false
 	}
-	end = shortString(text, i+1)
-	if end == 0 {
-		var err *syntaxError
-		if end, err = skipString(text, i); err != nil {
-			return i, false
-		}
+	if end = plainString(text, i+1); end > 0 {
+		v.SetString(string(text[i+1 : end-1]))
+		return end, true
+	}
+	end, invalid := skipString(text, i)
+	if invalid != nil {
+		return i, false
 	}
 	content := text[i+1 : end-1]
 	if bytes.IndexByte(content, '\\') >= 0 {
@@ -172,6 +173,9 @@ func (directString) read(text []byte, i int, v reflect.Value) (end int, ok bool)
 func (directString) write(b []byte, v reflect.Value) (_ []byte, ok bool) {
 	s, start := v.String(), len(b)
 	b = append(append(append(b, '"'), s...), '"')
+	if plainString(b, start+1) == len(b) {
+		return b, true
+	}
 	end, invalid := skipString(b, start)
 	if invalid == nil && end == len(b) && strings.IndexByte(s, '\\') < 0 {
 		return b, true
@@ -370,9 +374,12 @@ type directStruct struct{ fields []directField }
 
 type directField struct {
 	direct
-	index int
-	name  []byte // in quotes
+	index  int
+	member []byte // the name in quotes, and a colon
 }
+
+// name returns the name in quotes.
+func (f *directField) name() []byte { return f.member[:len(f.member)-1] }
 
 // newDirectStruct returns nil for structs that need the library: others' fields,
 // options, or names that have to be looked at twice.
@@ -390,8 +397,8 @@ func newDirectStruct(t reflect.Type, within []reflect.Type) direct {
 		if tag != "" {
 			name = tag
 		}
-		field := directField{direct: newDirect(f.Type, within), index: f.Index[0], name: strconv.AppendQuote(nil, name)}
-		if field.direct == nil || strings.Trim(name, nameBytes) != "" || p.find(field.name, 0) >= 0 {
+		field := directField{direct: newDirect(f.Type, within), index: f.Index[0], member: append(strconv.AppendQuote(nil, name), ':')}
+		if field.direct == nil || strings.Trim(name, nameBytes) != "" || p.find(field.name(), 0) >= 0 {
 			return nil
 		}
 		p.fields = append(p.fields, field)
@@ -412,7 +419,7 @@ func (p *directStruct) find(name []byte, n int) int {
 		if n >= len(p.fields) {
 			n = 0
 		}
-		if bytes.Equal(p.fields[n].name, name) {
+		if bytes.Equal(p.fields[n].name(), name) {
 			return n
 		}
 		n++
@@ -429,11 +436,16 @@ func (p *directStruct) read(text []byte, i int, v reflect.Value) (end int, ok bo
 	}
 	var seen uint64
 	for n := 0; ; n++ {
-		name, behind, err := scanName(text, i)
-		if err != nil {
-			return i, false
+		behind := 0
+		if n < len(p.fields) && bytes.HasPrefix(text[i:], p.fields[n].member) {
+			behind = i + len(p.fields[n].member)
+		} else {
+			name, next, err := scanName(text, i)
+			if err != nil {
+				return i, false
+			}
+			n, behind = p.find(name, n), next
 		}
-		n = p.find(name, n)
 		if n < 0 || seen>>n&1 != 0 {
 			return i, false
 		}
@@ -456,7 +468,7 @@ func (p *directStruct) write(b []byte, v reflect.Value) (_ []byte, ok bool) {
 			b = append(b, ',')
 		}
 		field := &p.fields[i]
-		b = append(append(b, field.name...), ':')
+		b = append(b, field.member...)
 		if b, ok = field.write(b, v.Field(field.index)); !ok {
 			return b, false
 		}
@@ -467,7 +479,7 @@ func (p *directStruct) write(b []byte, v reflect.Value) (_ []byte, ok bool) {
 func (p *directStruct) size(v reflect.Value) int {
 	n := len("{}")
 	for i := range p.fields {
-		n += len(p.fields[i].name) + len(":,") + p.fields[i].direct.size(v.Field(p.fields[i].index))
+		n += len(p.fields[i].member) + len(",") + p.fields[i].direct.size(v.Field(p.fields[i].index))
 	}
 	return n
 }

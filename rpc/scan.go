@@ -303,6 +303,23 @@ func shortString(b []byte, i int) int {
 	return 0
 }
 
+// plainString returns the index behind the closing quote of a string that starts at
+// b[i], if nothing before it needs a look; else 0.
+func plainString(b []byte, i int) int {
+	if end := shortString(b, i); end > 0 {
+		return end
+	}
+	for i = skipPlain(b, i); i < len(b); i++ {
+		switch c := b[i]; {
+		case c == '"':
+			return i + 1
+		case c == '\\' || c < 0x20 || c >= utf8.RuneSelf:
+			return 0
+		}
+	}
+	return 0
+}
+
 // skipString checks the string whose opening quote is b[i].
 func skipString(b []byte, i int) (int, *syntaxError) {
 	i++
