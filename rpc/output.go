@@ -104,6 +104,15 @@ func (o *output) take() output {
 	return taken
 }
 
+// follow appends what was taken.
+func (o *output) follow(taken output) {
+	o.seal()
+	o.chunks = append(o.chunks, taken.chunks...)
+	o.places += taken.places
+	o.bytes += taken.bytes
+	o.charged += taken.charged
+}
+
 // free gives every buffer back.
 func (o *output) free() {
 	for _, c := range o.chunks {

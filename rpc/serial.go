@@ -53,8 +53,11 @@ func (c *conn) writeLate(rd *reader, fd int) (written bool) {
 	if err != nil {
 		return false // who tries again finds the same
 	}
-	rd.wrote(n)
-	if rd.used > 0 || c.finishing.Load() { // the end of input may have come before
+	if c.wroteLocked(rd, n); !c.out.empty() {
+		rd.dirty = true
+		return false
+	}
+	if c.finishing.Load() { // the end of input may have come before
 		return false
 	}
 	rd.backlog = 0

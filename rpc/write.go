@@ -157,20 +157,25 @@ func (c *conn) writeAlone(rd *reader) {
 	}
 	w.one[0].b = nil
 	c.mu.Lock()
+	if err == nil {
+		c.wroteLocked(rd, written)
+	}
 	c.writing = false
 	rd.dirty = !c.out.empty() || len(c.ready) > 0 // others left it to who was writing
 	c.mu.Unlock()
 	if err != nil {
 		c.writeFailed(err)
-		return
 	}
-	rd.wrote(written)
 }
 
-// wrote takes n bytes that are written from the reader's replies.
-func (rd *reader) wrote(n int) {
+// wroteLocked takes n bytes that are written from the reader's replies. What is left
+// goes before anything else.
+func (c *conn) wroteLocked(rd *reader, n int) {
 	if n < rd.used {
 		rd.used = copy(rd.out.b, rd.out.b[n:rd.used])
+		behind := c.out.take()
+		c.handOverLocked(rd)
+		c.out.follow(behind)
 		return
 	}
 	rd.out.free()
