@@ -21,9 +21,9 @@ import (
 // how the role changes hands. A call that the reader runs itself and that ends
 // before another takes the reading over is known to nobody else: no lock is
 // taken for it, and its reply waits in rd until the reader has nothing more to
-// do. One goroutine at a time writes: the one that set writing. Everything else
-// is under mu, which is never held while a handler runs, nor during I/O, but for a
-// small write that does not wait (writeLate).
+// do. One goroutine at a time writes: the one that set writing, or, what is small and
+// without waiting, the one that holds mu (writeLate). Everything else is under mu, which
+// is never held while a handler runs, nor during other I/O.
 type conn struct {
 	srv    *Server
 	nc     net.Conn
@@ -38,8 +38,8 @@ type conn struct {
 	forking  sync.Mutex // held while the role is taken over
 	observed uint64     // of reading, when it was last swept; guarded by sweeper.mu
 	onRead   func(fd uintptr) bool
-	// blind is reading when the reader began to wait without having looked for
-	// input; or 0.
+	// blind is reading, with the lowest bit set, when the reader began to wait
+	// without having looked for input; or 0.
 	blind atomic.Uint64
 
 	// The writer's role.

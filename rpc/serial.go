@@ -10,9 +10,9 @@ import "golang.org/x/sys/unix"
 //
 // But the runtime has forgotten by then what it was told of input before. Where the
 // client has sent something since it was last read, all the same, the reader waits blind.
-// The kernel tells of it again when the client reads its reply, since the socket can take
-// more then (epoll(7), EPOLLET), and for clients that do not read there are the sweeps,
-// which look at everybody who waits blind.
+// The kernel tells of it again when the client reads its reply and little else of its
+// output is unread, since the socket can take more then (epoll(7), EPOLLET). For all
+// others there are the sweeps: they look at everybody who waits blind, once.
 
 // waryFor is how many inputs with one call each prove that a client makes one call
 // after the other, after it was seen not to.
@@ -32,10 +32,11 @@ func (rd *reader) noteInput() {
 	}
 }
 
-// repliesLate reports whether the replies can wait until the reader waits for input.
+// repliesLate reports whether the replies can wait until the reader waits for input. In
+// a connection that was adopted, and not read yet, there may well be more.
 func (c *conn) repliesLate(rd *reader) bool {
 	return rd.places == 1 && rd.used <= lateReply && !rd.dirty && rd.wary == 0 &&
-		!rd.frames.partial() && !rd.frames.full && rd.n < maxRead && c.raw != nil
+		!rd.frames.partial() && !rd.frames.full && 0 < rd.n && rd.n < maxRead && c.raw != nil
 }
 
 // writeLate writes the reply, if nothing else is to be written and the socket takes it
@@ -61,7 +62,7 @@ func (c *conn) writeLate(rd *reader, fd int) (written bool) {
 		return false
 	}
 	rd.backlog = 0
-	c.blind.Store(c.reading.state.Load())
+	c.blind.Store(c.reading.state.Load() | 1)
 	c.srv.sweeper.busy()
 	return true
 }
@@ -69,7 +70,7 @@ func (c *conn) writeLate(rd *reader, fd int) (written bool) {
 // lookFor looks for input of a reader that has waited blind since observed, and has it
 // read again if there is any.
 func (c *conn) lookFor(observed uint64) {
-	if observed == 0 || c.blind.Load() != observed || !c.blind.CompareAndSwap(observed, 0) {
+	if blind := observed | 1; c.blind.Load() != blind || !c.blind.CompareAndSwap(blind, 0) {
 		return
 	}
 	found := false

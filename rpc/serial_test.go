@@ -55,21 +55,66 @@ func TestInputIsFoundThatTheRuntimeForgot(t *testing.T) {
 	}
 }
 
+// replyLate has the client make a call whose reply is late, and returns while its
+// reader waits blind. No sweep looks for input before sweeps is called.
+func replyLate(t *testing.T, srv *Server, client *wireConn) (c *conn, sweeps func()) {
+	t.Helper()
+	srv.sweeper.mu.Lock()
+	client.send(`{"jsonrpc":"2.0","id":1,"method":"echo","params":[1]}` + "\n")
+	require.Contains(t, client.line(), `"result":[1]`)
+	c = onlyConn(t, srv)
+	require.Eventually(t, func() bool { return c.blind.Load() == c.reading.state.Load()|1 }, patience, time.Millisecond)
+	return c, srv.sweeper.mu.Unlock
+}
+
 // TestALookForInputThatIsNotThere disturbs nobody, and is made once.
 func TestALookForInputThatIsNotThere(t *testing.T) {
 	srv := &Server{Methods: testMethods(t)}
 	client := dialWire(t, startServer(t, srv))
-	client.send(`{"jsonrpc":"2.0","id":1,"method":"echo","params":[1]}` + "\n")
-	require.Contains(t, client.line(), `"result":[1]`)
-	c := onlyConn(t, srv)
-	require.Eventually(t, func() bool { return c.blind.Load() == 0 && c.reading.state.Load() > 0 }, patience, time.Millisecond)
-	client.send(`{"jsonrpc":"2.0","id":2,"method":"echo","params":[2]}` + "\n")
-	require.Contains(t, client.line(), `"result":[2]`)
+	for range 3 {
+		c, sweeps := replyLate(t, srv, client)
+		sweeps()
+		require.Eventually(t, func() bool { return c.blind.Load() == 0 }, patience, time.Millisecond)
+	}
+}
+
+// TestAnAdoptedConnectionIsReadBeforeAReplyIsLate: what its client has sent since
+// another server has read it is in the socket.
+func TestAnAdoptedConnectionIsReadBeforeAReplyIsLate(t *testing.T) {
+	for name, input := range map[string]string{
+		"refused": `{"jsonrpc":"2.0","id":1,"method":"nope"}`,
+		"handled": `{"jsonrpc":"2.0","id":1,"method":"echo"}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			noted := make(chan struct{}, 1)
+			srv := &Server{Methods: testMethods(t, &Method{Name: "note", Handler: HandlerFunc(func(context.Context, *Request) (any, error) {
+				noted <- struct{}{}
+				return nil, nil
+			})})}
+			startServer(t, srv)
+			nc, client := socketPair(t)
+			_, err := client.Write([]byte(`{"jsonrpc":"2.0","method":"note"}` + "\n"))
+			require.NoError(t, err)
+			peer, err := PeerOf(nc)
+			require.NoError(t, err)
+			for range 3 { // the runtime takes note of it
+				srv.lookout.next = time.Time{}
+				srv.lookout.look()
+			}
+			srv.sweeper.mu.Lock() // it is found without
+			defer srv.sweeper.mu.Unlock()
+			srv.Adopt(Kept{Conn: nc, Peer: peer, Input: []byte(input + "\n")})
+			select {
+			case <-noted:
+			case <-time.After(patience):
+				t.Fatal("the notification was not handled")
+			}
+		})
+	}
 }
 
 // TestEndsOfAConnectionWhoseReaderWaitsBlind are seen at once.
 func TestEndsOfAConnectionWhoseReaderWaitsBlind(t *testing.T) {
-	call := `{"jsonrpc":"2.0","id":1,"method":"echo","params":[1]}` + "\n"
 	for name, end := range map[string]func(t *testing.T, srv *Server, client *wireConn){
 		"the client's": func(t *testing.T, _ *Server, client *wireConn) { require.NoError(t, client.Close()) },
 		"the client's output": func(t *testing.T, _ *Server, client *wireConn) {
@@ -94,9 +139,9 @@ func TestEndsOfAConnectionWhoseReaderWaitsBlind(t *testing.T) {
 				srv.Limits.IdleTimeout = 100 * time.Millisecond
 			}
 			client := dialWire(t, startServer(t, srv))
-			client.send(call)
-			require.Contains(t, client.line(), `"result":[1]`)
+			_, sweeps := replyLate(t, srv, client)
 			end(t, srv, client)
+			sweeps()
 			require.Eventually(t, func() bool { return len(srv.snapshot()) == 0 }, patience, time.Millisecond)
 		})
 	}

@@ -45,8 +45,9 @@ type Server struct {
 	// SpareThreads lets the server raise runtime.GOMAXPROCS by 4 while there is more to
 	// do than the processors can, so that the kernel does not let those who have little
 	// to do wait as long as those who have much. It is for a program which leaves that
-	// to the runtime: it has its default again afterwards. Where the environment
-	// variable GOMAXPROCS is set, nothing is changed.
+	// to the runtime: it has its default again afterwards, perhaps a moment after
+	// Close has returned. Where the environment variable GOMAXPROCS is set, nothing is
+	// changed.
 	SpareThreads bool
 
 	once      sync.Once

@@ -46,7 +46,7 @@ type sweeper struct {
 	late       time.Duration // lateLook; below zero, in tests, whatever happens is a crowd
 	processors int
 	queued     func() bool         // whether anybody waits in the crowd
-	spare      func(want bool)     // as of Server.spareFunc; called with mu
+	spare      func(want bool)     // as of Server.spareFunc; called with mu, does not wait
 	look       func() observations // at every connection; called with mu
 
 	mu       sync.Mutex // held by who sweeps
@@ -74,7 +74,7 @@ func (w *sweeper) init(look func() observations, queued func() bool, processors 
 	w.late = cmp.Or(w.late, lateLook)
 }
 
-// busy is called by a reader after enter.
+// busy is called by a reader after enter, and where it waits blind.
 func (w *sweeper) busy() {
 	if w.asleep.Load() {
 		select {

@@ -10,8 +10,9 @@ import (
 // processor.
 const spareThreads = 4
 
-// spareFor is how long the spare threads stay after the last crowd: to change their
-// number stops everything for a moment.
+// spareFor is how long the spare threads stay after the last crowd, while anybody is
+// busy: to change their number stops everything for a moment, and has the buffers that
+// are kept for reuse (sync.Pool) made anew.
 const spareFor = 10 * crowdedFor
 
 // threads is how many threads run goroutines, runtime.GOMAXPROCS, which is the
@@ -24,39 +25,68 @@ const spareFor = 10 * crowdedFor
 // processors, spare threads mostly sleep then, and the kernel soon lets one run that
 // wakes up. Where there is no crowd they would be in the way: one that has nothing to
 // do looks for work, and takes that of others.
+//
+// The runtime changes the number between two collections of garbage, for which a
+// goroutine waits that nobody else waits for.
 type threads struct {
 	mu         sync.Mutex
-	users      int // servers with a crowd
-	processors int // without spare threads; valid while there are users
+	users      int  // servers with a crowd
+	spare      bool // the runtime has spare threads, or will in a moment
+	processors int  // without them; valid while there are any
+	changing   bool // there is a goroutine
 }
 
 var processThreads threads
 
-// add lets the runtime have spare threads, until remove.
-func (t *threads) add() {
+// add lets the runtime have spare threads soon, until remove.
+func (t *threads) add() { t.use(1) }
+
+// remove ends what add has begun. With the last one the number is the runtime's
+// default again, which follows changes of the processors that the process may use;
+// unless the program has set another meanwhile.
+func (t *threads) remove() { t.use(-1) }
+
+func (t *threads) use(more int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.users++; t.users == 1 {
-		t.processors = runtime.GOMAXPROCS(0)
-		runtime.GOMAXPROCS(t.processors + spareThreads)
+	t.users += more
+	if !t.changing {
+		t.changing = true
+		go t.change()
 	}
 }
 
-// remove ends what add has begun. With the last one the number is the runtime's
-// default again, which follows changes of the processors that the process may use.
-func (t *threads) remove() {
+// change does what the users want, until they have it.
+func (t *threads) change() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.users--; t.users == 0 {
-		runtime.SetDefaultGOMAXPROCS()
+	for t.spare != (t.users > 0) {
+		now := runtime.GOMAXPROCS(0)
+		if !t.spare {
+			t.spare, t.processors = true, now
+			t.unlocked(func() { runtime.GOMAXPROCS(now + spareThreads) })
+			continue
+		}
+		if now == t.processors+spareThreads {
+			t.unlocked(runtime.SetDefaultGOMAXPROCS)
+		}
+		t.spare = false
 	}
+	t.changing = false
+}
+
+// unlocked calls f without the lock.
+func (t *threads) unlocked(f func()) {
+	t.mu.Unlock()
+	defer t.mu.Lock()
+	f()
 }
 
 // without is how many threads there are but for the spare ones.
 func (t *threads) without() int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.users > 0 {
+	if t.spare {
 		return t.processors
 	}
 	return runtime.GOMAXPROCS(0)

@@ -15,7 +15,12 @@ import (
 func TestSpareThreads(t *testing.T) {
 	if os.Getenv("RPC_SPARE_CHILD") != "" {
 		before := runtime.GOMAXPROCS(0)
-		more := func() int { return runtime.GOMAXPROCS(0) - before }
+		more := func() int {
+			for changing() {
+				runtime.Gosched()
+			}
+			return runtime.GOMAXPROCS(0) - before
+		}
 		var crowds []*sweeper
 		for range 2 { // two servers of one process
 			srv := &Server{SpareThreads: true}
@@ -30,15 +35,30 @@ func TestSpareThreads(t *testing.T) {
 		}
 		fmt.Println(more(), want(0, true), want(0, true), want(1, true), processThreads.without()-before,
 			want(0, false), want(0, false), want(1, false), processThreads.without()-before)
+		want(0, true)
+		runtime.GOMAXPROCS(before + 7) // the program's own doing
+		fmt.Println(want(0, false))
 		os.Exit(0)
 	}
-	for set, want := range map[string]string{"": "0 4 4 4 0 4 4 0 0\n", "3": "0 0 0 0 0 0 0 0 0\n"} {
+	for set, want := range map[string]string{"": "0 4 4 4 0 4 4 0 0\n7\n", "3": "0 0 0 0 0 0 0 0 0\n7\n"} {
 		cmd := exec.Command(os.Args[0], "-test.run=^TestSpareThreads$")
 		cmd.Env = append(os.Environ(), "RPC_SPARE_CHILD=1", "GOMAXPROCS="+set)
 		out, err := cmd.Output()
 		require.NoError(t, err)
 		require.Equal(t, want, string(out), "GOMAXPROCS=%s", set)
 	}
+}
+
+// TestNobodyWaitsForSpareThreads, which come and go between two collections of garbage:
+// whoever asks holds up all sweeps.
+func TestNobodyWaitsForSpareThreads(t *testing.T) {
+	var own threads
+	own.changing = true // by a goroutine that waits
+	own.add()
+	own.remove()
+	own.add()
+	require.Equal(t, 1, own.users)
+	require.Equal(t, runtime.GOMAXPROCS(0), own.without())
 }
 
 // TestNoServerChangesTheThreadsUnasked: they are those of the program that embeds it.
@@ -88,8 +108,15 @@ func TestPlacesFollowTheProcessors(t *testing.T) {
 			defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(processors))
 			require.Equal(t, want, places())
 			processThreads.add()
-			defer processThreads.remove()
 			require.Equal(t, want, places())
+			processThreads.remove()
+			require.Eventually(t, func() bool { return !changing() }, patience, time.Millisecond)
 		}()
 	}
+}
+
+func changing() bool {
+	processThreads.mu.Lock()
+	defer processThreads.mu.Unlock()
+	return processThreads.changing
 }
