@@ -168,18 +168,25 @@ func (c *conn) writeAlone(rd *reader) {
 	}
 }
 
-// wroteLocked takes n bytes that are written from the reader's replies. What is left
-// goes before anything else.
+// wroteLocked takes n bytes that are written from the reader's replies.
 func (c *conn) wroteLocked(rd *reader, n int) {
 	if n < rd.used {
-		rd.used = copy(rd.out.b, rd.out.b[n:rd.used])
-		behind := c.out.take()
-		c.handOverLocked(rd)
-		c.out.follow(behind)
+		c.handOverRestLocked(rd, n)
 		return
 	}
 	rd.out.free()
 	rd.out, rd.used, rd.places = nil, 0, 0
+}
+
+// handOverRestLocked is handOverLocked where n bytes of the replies are written: the
+// rest goes before anything else.
+//
+//go:noinline
+func (c *conn) handOverRestLocked(rd *reader, n int) {
+	rd.used = copy(rd.out.b, rd.out.b[n:rd.used])
+	behind := c.out.take()
+	c.handOverLocked(rd)
+	c.out.follow(behind)
 }
 
 // gatherLocked takes the replies that wait, and events of each stream in turn.
