@@ -50,7 +50,7 @@ func (t *threads) use(more int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.users += more
-	if !t.changing {
+	if !t.changing && t.spare != (t.users > 0) {
 		t.changing = true
 		go t.change()
 	}
