@@ -92,19 +92,21 @@ type reader struct {
 	deadline time.Time // that is set on the connection
 	n        int       // result of the last raw read
 	err      error
-	handled  int   // since others had the processor, in parts of turn
+	handled  int32 // since others had the processor, in parts of turn
 	again    bool  // the last raw read was none: the reader has to queue up first
 	brisk    bool  // several calls were read at once, or many connections have calls
 	late     bool  // the reply is to be written as the reader waits
 	wary     uint8 // inputs before a reply may be late again
+	dirty    bool  // the connection's output has something that nobody writes
+
+	front   position // in Server.front
+	looking position // in Server.looking
+	queued  bool     // waits for turn
+	lease   bool     // has a slot, kept from one call for the next
 
 	batch *batch   // whose items are being started
 	items [][]byte // of batch, not yet started
 
-	front    position        // in Server.front
-	looking  position        // in Server.looking
-	queued   bool            // waits for turn
-	lease    bool            // has a slot, kept from one call for the next
 	turn     chan struct{}   // says that the reader has got a place
 	running  *call           // handler that runs on this goroutine
 	previous <-chan struct{} // closed when the last call that got a goroutine has begun
@@ -112,11 +114,11 @@ type reader struct {
 	// out[:used] are replies that the connection's output does not have yet.
 	out     *buffer
 	used    int
-	backlog int  // bytes put there since the last flush, in all
-	dirty   bool // something else was put there that nobody writes
+	backlog int // bytes put there since the last flush, in all
 	// places of MaxInFlightPerConnection are taken by what is in out.
 	places int
 
+	known    lookup        // of the last call
 	sequence uint64        // of the last call, for its request id
 	counted  uint64        // the last that is in the server's count
 	contexts []callContext // not yet used

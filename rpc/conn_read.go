@@ -70,7 +70,7 @@ func (c *conn) fill(rd *reader) error {
 			rd.frames.filled(n, now)
 			c.reading.moved()
 			c.srv.sweeper.pass(now)
-			rd.handled += n / bytesATurn
+			rd.handled += int32(n / bytesATurn)
 			c.shareSendBuffer()
 			return nil
 		}

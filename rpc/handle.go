@@ -20,7 +20,7 @@ func (c *conn) handle(rd *reader, env *envelope, b *batch) *call {
 		c.refuse(rd, b, env.id, Errorf(CodeInvalidRequest, "invalid request: %s", env.invalid))
 		return nil
 	}
-	method := c.srv.lookup(env.method)
+	method := c.srv.lookup(&rd.known, env.method)
 	if method == nil && isCancel(string(env.method)) {
 		rd.sequence++
 		c.handleCancel(rd, env, b)

@@ -233,8 +233,28 @@ func (ms *Methods) all() map[string]*Method {
 // Lookup returns the method of that name, or nil.
 func (ms *Methods) Lookup(name string) *Method { return ms.all()[name] }
 
-// lookup is Lookup without allocating a string for the name.
-func (ms *Methods) lookup(name []byte) *Method { return ms.all()[string(name)] }
+// lookup is what was found by a look at a set of methods. Most clients call the same
+// method many times.
+type lookup struct {
+	in     *map[string]*Method // of Methods.byName
+	method *Method
+}
+
+// find is Lookup, after what was found the last time.
+func (l *lookup) find(ms *Methods, name []byte) *Method {
+	in := ms.byName.Load()
+	if in == nil {
+		return nil
+	}
+	if l.in != in || l.method.Name != string(name) {
+		method := (*in)[string(name)]
+		if method == nil {
+			return nil
+		}
+		l.in, l.method = in, method
+	}
+	return l.method
+}
 
 // List returns the methods in the order of their names.
 func (ms *Methods) List() []*Method {

@@ -165,7 +165,7 @@ func (s *Server) CurrentLimits() Limits {
 	return *s.adm.limits.Load()
 }
 
-func (s *Server) lookup(name []byte) *Method {
+func (s *Server) lookup(known *lookup, name []byte) *Method {
 	ms := s.replaced.Load()
 	if ms == nil {
 		ms = s.Methods
@@ -173,7 +173,7 @@ func (s *Server) lookup(name []byte) *Method {
 	if ms == nil {
 		return nil
 	}
-	return ms.lookup(name)
+	return known.find(ms, name)
 }
 
 func (s *Server) emitConn(kind EventKind, peer *Peer) {
