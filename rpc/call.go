@@ -28,6 +28,7 @@ type call struct {
 	charged int     // bytes of params that are a copy
 	stream  *Stream // for streaming methods
 	place   place
+	values  freer // of its typed handler, or of that of the call before
 
 	// For calls that run on a goroutine of their own: previous is closed when
 	// the call before has begun, begins when this one has.
@@ -110,6 +111,14 @@ func (c *call) letGo() {
 	}
 	if c.batch != nil && c.registered {
 		c.batch.release()
+	}
+	c.freeValues()
+}
+
+func (c *call) freeValues() {
+	if c.values != nil {
+		c.values.free()
+		c.values = nil
 	}
 }
 

@@ -41,6 +41,9 @@ func (c *conn) fill(rd *reader) error {
 	rd.brisk = rd.sequence-rd.counted > 1 || c.srv.sweeper.many.Load()
 	c.count(rd)
 	rd.contexts = nil
+	if rd.spare != nil {
+		rd.spare.freeValues()
+	}
 	rd.frames.max = c.limits().MaxMessageBytes
 	if !rd.frames.partial() {
 		rd.frames.release()

@@ -47,15 +47,19 @@ func readDirectlyTo(p any, text []byte) (ok bool) {
 	return v.Kind() == reflect.Pointer && !v.IsNil() && readDirectly(directOf(v.Type().Elem()), text, v.Elem())
 }
 
-// writeDirectly returns v as JSON text as how says; not ok where that is nil.
-func writeDirectly(how direct, v reflect.Value) (e encoded, ok bool) {
+// writeDirectly returns v as JSON text as how says; not ok where that is nil. A short
+// text stands in *memory, which it may replace.
+func writeDirectly(how direct, v reflect.Value, memory *[]byte) (e encoded, ok bool) {
 	if how == nil {
 		return e, false
 	}
 	e.valid = true
 	size := how.size(v)
 	if size <= shortText {
-		e.text, ok = how.write(make([]byte, 0, size), v)
+		if size > cap(*memory) {
+			*memory = make([]byte, 0, max(size, 2*cap(*memory)))
+		}
+		e.text, ok = how.write(*memory, v)
 		return e, ok
 	}
 	e.buf = newBuffer(size)
@@ -68,8 +72,8 @@ func writeDirectly(how direct, v reflect.Value) (e encoded, ok bool) {
 }
 
 // shortText is how long a text is, in bytes, for which memory is cheaper made
-// than kept. For long ones it is the other way round: the pages of new memory
-// cost more than all that is written to them.
+// than kept for anybody. For long ones it is the other way round: the pages of new
+// memory cost more than all that is written to them.
 const shortText = 4 << 10
 
 // directTypes has what directOf has found, a directType for each reflect.Type.
@@ -217,6 +221,10 @@ func (directBool) size(reflect.Value) int { return len("false") }
 type directInt struct{ bits int }
 
 func (p directInt) read(text []byte, i int, v reflect.Value) (end int, ok bool) {
+	if n, end := shortInt(text, i); end > 0 && !v.OverflowInt(n) {
+		v.SetInt(n)
+		return end, true
+	}
 	number, end := numberAt(text, i)
 	n, err := strconv.ParseInt(string(number), 10, p.bits)
 	if err != nil {
@@ -232,9 +240,33 @@ func (directInt) write(b []byte, v reflect.Value) (_ []byte, ok bool) {
 
 func (directInt) size(reflect.Value) int { return len("-9223372036854775808") }
 
+// shortInt returns the number that begins at text[i] and the index behind it, if it has
+// nothing but a few digits; else 0.
+func shortInt(text []byte, i int) (n int64, end int) {
+	end = skipDigits(text, i)
+	if digits := end - i; digits == 0 || digits > maxShortInt || end == len(text) || (text[i] == '0' && digits > 1) {
+		return 0, 0
+	}
+	switch text[end] {
+	case '.', 'e', 'E':
+		return 0, 0
+	}
+	for _, c := range text[i:end] {
+		n = 10*n + int64(c-'0')
+	}
+	return n, end
+}
+
+// maxShortInt is how many digits any int64 can have.
+const maxShortInt = 18
+
 type directUint struct{ bits int }
 
 func (p directUint) read(text []byte, i int, v reflect.Value) (end int, ok bool) {
+	if n, end := shortInt(text, i); end > 0 && !v.OverflowUint(uint64(n)) {
+		v.SetUint(uint64(n))
+		return end, true
+	}
 	number, end := numberAt(text, i)
 	n, err := strconv.ParseUint(string(number), 10, p.bits)
 	if err != nil {

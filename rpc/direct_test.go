@@ -129,7 +129,7 @@ func TestLongTextsStandInABuffer(t *testing.T) {
 func writesTheSame(t *testing.T, value any) (taken bool) {
 	t.Helper()
 	v := reflect.ValueOf(value)
-	got, taken := writeDirectly(directOf(v.Type()), v)
+	got, taken := writeDirectly(directOf(v.Type()), v, new([]byte))
 	defer got.buf.free()
 	if taken {
 		want, err := json.Marshal(value)

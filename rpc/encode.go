@@ -10,7 +10,7 @@ import (
 // encoded is a value of the application as JSON text.
 type encoded struct {
 	text RawMessage
-	// buf is what a long text stands in; nil where it has memory of its own.
+	// buf is what a long text stands in; nil where it has other memory.
 	buf *buffer
 	// valid says that text is one line of JSON, and not too deep. Else that is for
 	// the caller to check.
@@ -28,7 +28,7 @@ func marshal(v any) (encoded, error) {
 		return encoded{text: v}, nil
 	}
 	direct := reflect.ValueOf(v)
-	if e, ok := writeDirectly(directOf(direct.Type()), direct); ok {
+	if e, ok := writeDirectly(directOf(direct.Type()), direct, new([]byte)); ok {
 		return e, nil
 	}
 	text, err := json.Marshal(v)

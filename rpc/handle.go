@@ -383,7 +383,7 @@ func (c *conn) finishHere(rd *reader, cl *call, busy uint64, raw RawMessage, wir
 	}
 	c.reply(rd, cl, raw, wire)
 	cl.end(context.Canceled)
-	*cl = call{}
+	*cl = call{values: cl.values}
 	rd.spare = cl
 	return nil
 }

@@ -38,15 +38,23 @@ type typedHandler[P, R any] struct {
 	f           func(context.Context, P) (R, error)
 	names       []string
 	read, write direct
-	values      sync.Pool // of *typedValues[P, R], all zero
+	values      sync.Pool // of *typedValues[P, R]
 }
 
-// typedValues are those of one call. Reflection needs them on the heap, but not
-// for longer than the call: f has copies.
+// typedValues are those of one call, and zero between two. Reflection needs them on
+// the heap, but not for longer than the call: f has copies.
 type typedValues[P, R any] struct {
 	params P
 	result R
+	text   []byte     // where a short result is written
+	pool   *sync.Pool // of the handler
 }
+
+// free makes the values another call's. The text of the result is not needed any more.
+func (v *typedValues[P, R]) free() { v.pool.Put(v) }
+
+// freer is what a call keeps for the next.
+type freer interface{ free() }
 
 func (h *typedHandler[P, R]) paramNames() []string { return h.names }
 
@@ -64,10 +72,7 @@ func (h *typedHandler[P, R]) ServeRPC(ctx context.Context, req *Request) (any, e
 
 // run is ServeRPC for the server itself, which encodes the result next.
 func (h *typedHandler[P, R]) run(c *call) (raw RawMessage, err error) {
-	v, _ := h.values.Get().(*typedValues[P, R])
-	if v == nil {
-		v = new(typedValues[P, R])
-	}
+	v := h.take(c)
 	if len(c.req.Params) > 0 && !readDirectly(h.read, c.req.Params, reflect.ValueOf(&v.params).Elem()) {
 		err = decodeByLibrary(c.req.Params, &v.params)
 	}
@@ -75,15 +80,29 @@ func (h *typedHandler[P, R]) run(c *call) (raw RawMessage, err error) {
 		v.result, err = h.f(c.callContext, v.params)
 	}
 	if err == nil && !c.silent {
-		if e, ok := writeDirectly(h.write, reflect.ValueOf(&v.result).Elem()); ok {
+		if e, ok := writeDirectly(h.write, reflect.ValueOf(&v.result).Elem(), &v.text); ok {
 			raw, err = c.take(e)
 		} else {
 			raw, err = c.encode(v.result)
 		}
 	}
-	*v = typedValues[P, R]{}
-	h.values.Put(v)
+	v.params, v.result = *new(P), *new(R)
+	c.values = v // until the reply has been copied
 	return raw, err
+}
+
+// take returns values for a call, those of the call before if they are of this handler.
+// A handler that panics keeps them.
+func (h *typedHandler[P, R]) take(c *call) *typedValues[P, R] {
+	v, ok := c.values.(*typedValues[P, R])
+	if !ok || v.pool != &h.values {
+		c.freeValues()
+		if v, ok = h.values.Get().(*typedValues[P, R]); !ok {
+			v = &typedValues[P, R]{pool: &h.values}
+		}
+	}
+	c.values = nil
+	return v
 }
 
 // DecodeParams decodes params into the value that p points to, by the rules of
