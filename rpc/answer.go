@@ -347,12 +347,12 @@ func resultReply(id, raw []byte) []byte {
 }
 
 // observe tells the monitors of an outcome.
-func (c *conn) observe(cl *call, started time.Time, wire *Error) {
+func (c *conn) observe(cl *call, started time.Duration, wire *Error) {
 	if !c.srv.watchers.active() || c.guest.probe {
 		return
 	}
 	e := Event{Kind: EventCall, Time: time.Now(), Peer: c.peer, Method: cl.method.Name, RequestID: cl.requestID()}
-	e.Duration = e.Time.Sub(started)
+	e.Duration = e.Time.Sub(c.opened) - started
 	if wire != nil {
 		e.Code = wire.Code
 		if data, ok := wire.Data.(*ErrorData); ok && data.Executed == ExecutedNo {

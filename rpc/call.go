@@ -28,7 +28,9 @@ type call struct {
 	charged int     // bytes of params that are a copy
 	stream  *Stream // for streaming methods
 	place   place
-	values  freer // of its typed handler, or of that of the call before
+	values  freer         // of its typed handler, or of that of the call before
+	started time.Duration // since conn.opened
+	timeout time.Duration // from then on; 0: none
 
 	// For calls that run on a goroutine of their own: previous is closed when
 	// the call before has begun, begins when this one has.
@@ -41,6 +43,13 @@ type call struct {
 	begun      bool // is past its queue
 	answered   bool
 	timer      *time.Timer
+}
+
+// setDeadline tells the handler when its time will be over.
+func (c *call) setDeadline() {
+	if c.timeout > 0 {
+		c.deadline = c.started + c.timeout
+	}
 }
 
 // endsWithPeer reports whether the call is pointless without its client.
@@ -174,7 +183,7 @@ func (c *call) runAlone() (next *call) {
 	}()
 	raw, wire := c.run()
 	returned = true
-	c.method.slowness.took(time.Since(c.started))
+	c.method.slowness.took(c.conn.age() - c.started)
 	next = c.releaseTo()
 	c.complete(raw, wire)
 	c.conn.flushWithoutWaiting() // a slow reader must not hold up next

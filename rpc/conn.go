@@ -165,6 +165,9 @@ func (c *conn) resume(input []byte) {
 	rd.frames.resume(buf, input)
 }
 
+// age is the time since the connection was opened.
+func (c *conn) age() time.Duration { return time.Since(c.opened) }
+
 func (c *conn) limits() *Limits { return c.srv.adm.limits.Load() }
 
 func (c *conn) log() *logrus.Entry {

@@ -11,12 +11,11 @@ import (
 // likes: it is never used for another call, while the rest of a call is, as a
 // rule.
 type callContext struct {
-	req     Request
-	conn    *conn
-	number  uint64 // on its connection, for logs
-	started time.Time
-	timeout time.Duration // 0: none
-	state   atomic.Pointer[callState]
+	req      Request
+	conn     *conn
+	number   uint64        // on its connection, for logs
+	deadline time.Duration // since conn.opened; 0: none
+	state    atomic.Pointer[callState]
 }
 
 // requestID returns the name of the call in logs.
@@ -40,10 +39,10 @@ var returned = &callState{ended: context.Canceled}
 
 // Deadline, Done, Err and Value make it a context.Context.
 func (c *callContext) Deadline() (time.Time, bool) {
-	if c.timeout == 0 {
+	if c.deadline == 0 {
 		return time.Time{}, false
 	}
-	return c.started.Add(c.timeout), true
+	return c.conn.opened.Add(c.deadline), true
 }
 
 func (c *callContext) Done() <-chan struct{} { return c.realContext().Done() }

@@ -115,14 +115,14 @@ func (rd *reader) newCall(c *conn) *call {
 	ctx := &rd.contexts[0]
 	rd.contexts = rd.contexts[1:]
 	rd.sequence++
-	ctx.conn, ctx.number, ctx.started = c, rd.sequence, rd.frames.now
+	ctx.conn, ctx.number = c, rd.sequence
 	ctx.req.Peer, ctx.req.call = c.peer, ctx
 	cl := rd.spare
 	if cl == nil {
 		cl = new(call)
 	}
 	rd.spare = nil
-	cl.callContext = ctx
+	cl.callContext, cl.started = ctx, rd.frames.now.Sub(c.opened)
 	return cl
 }
 
@@ -178,6 +178,7 @@ func (c *conn) check(cl *call) *Error {
 	if cl.timeout == 0 && m.Stream == nil {
 		cl.timeout = c.limits().RequestTimeout
 	}
+	cl.setDeadline()
 	if m.Stream != nil {
 		return c.checkStream(cl)
 	}
@@ -400,7 +401,8 @@ func (c *conn) begin(cl *call) bool {
 		return false
 	}
 	c.beginLocked(cl)
-	cl.started = time.Now()
+	cl.started = c.age()
+	cl.setDeadline()
 	c.armTimeoutLocked(cl)
 	return true
 }
@@ -429,7 +431,7 @@ func (c *conn) armTimeoutLocked(cl *call) {
 		cl.timer.Stop()
 	}
 	if cl.timeout > 0 {
-		cl.timer = time.AfterFunc(time.Until(cl.started.Add(cl.timeout)), func() {
+		cl.timer = time.AfterFunc(cl.deadline-c.age(), func() {
 			refusal := c.srv.adm.requestTimeout(cl.timeout)
 			c.answer(cl, nil, refusal, nil)
 			cl.end(refusal)

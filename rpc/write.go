@@ -84,7 +84,7 @@ func (c *conn) writtenLocked(o *output, err error) {
 		c.writeFailed(err)
 	}
 	c.mu.Lock()
-	c.active = time.Since(c.opened)
+	c.active = c.age()
 	c.freePlacesLocked(places)
 }
 
@@ -277,7 +277,7 @@ const stallTime = time.Second
 // stalled reports whether a write waits for a peer that does not read.
 func (c *conn) stalled() bool {
 	since := c.writeSince.Load()
-	return since != 0 && time.Since(c.opened)-time.Duration(since) >= stallTime
+	return since != 0 && c.age()-time.Duration(since) >= stallTime
 }
 
 // pendingWrite is one write that does not wait.
