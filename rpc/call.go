@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"runtime/debug"
 	"time"
 
@@ -48,7 +49,7 @@ type call struct {
 // setDeadline tells the handler when its time will be over.
 func (c *call) setDeadline() {
 	if c.timeout > 0 {
-		c.deadline = c.started + c.timeout
+		c.deadline = c.started + min(c.timeout, math.MaxInt64-c.started)
 	}
 }
 
@@ -91,6 +92,7 @@ func (c *call) invoke() (raw RawMessage, err error) {
 	} else if t, ok := c.method.Handler.(typed); ok {
 		return t.run(c)
 	} else {
+		c.freeValues() // of the call before
 		result, err = c.method.Handler.ServeRPC(c.callContext, &c.req)
 	}
 	if err == nil && !c.silent {

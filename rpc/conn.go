@@ -118,7 +118,7 @@ type reader struct {
 	// places of MaxInFlightPerConnection are taken by what is in out.
 	places int
 
-	known    lookup        // of the last call
+	known    lookup        // of the call before
 	sequence uint64        // of the last call, for its request id
 	counted  uint64        // the last that is in the server's count
 	contexts []callContext // not yet used

@@ -97,6 +97,7 @@ func (c *conn) giveBack(g grant) {
 
 // own makes a call independent of the read buffer.
 func (c *conn) own(rd *reader, cl *call) {
+	cl.freeValues() // of the call before
 	switch {
 	case cl.batch != nil: // has its own copy
 	case rd.frames.last > sharedFrame:

@@ -40,10 +40,7 @@ func (c *conn) nextFrame(rd *reader) ([]byte, error) {
 func (c *conn) fill(rd *reader) error {
 	rd.brisk = rd.sequence-rd.counted > 1 || c.srv.sweeper.many.Load()
 	c.count(rd)
-	rd.contexts = nil
-	if rd.spare != nil {
-		rd.spare.freeValues()
-	}
+	rd.forget()
 	rd.frames.max = c.limits().MaxMessageBytes
 	if !rd.frames.partial() {
 		rd.frames.release()
@@ -81,6 +78,14 @@ func (c *conn) fill(rd *reader) error {
 			return err
 		}
 		rd.wary = waryFor // a sweep may have found that it waited blind
+	}
+}
+
+// forget drops what the calls of one input have used one after the other.
+func (rd *reader) forget() {
+	rd.contexts, rd.known = nil, lookup{}
+	if rd.spare != nil {
+		rd.spare.freeValues()
 	}
 }
 

@@ -42,7 +42,8 @@ func (c *callContext) Deadline() (time.Time, bool) {
 	if c.deadline == 0 {
 		return time.Time{}, false
 	}
-	return c.conn.opened.Add(c.deadline), true
+	now := time.Now() // by the clock as it is set now, not as it was when the connection came
+	return now.Add(c.deadline - now.Sub(c.conn.opened)), true
 }
 
 func (c *callContext) Done() <-chan struct{} { return c.realContext().Done() }

@@ -244,11 +244,7 @@ func (directInt) size(reflect.Value) int { return len("-9223372036854775808") }
 // nothing but a few digits; else 0.
 func shortInt(text []byte, i int) (n int64, end int) {
 	end = skipDigits(text, i)
-	if digits := end - i; digits == 0 || digits > maxShortInt || end == len(text) || (text[i] == '0' && digits > 1) {
-		return 0, 0
-	}
-	switch text[end] {
-	case '.', 'e', 'E':
+	if digits := end - i; digits == 0 || digits > maxShortInt || (text[i] == '0' && digits > 1) {
 		return 0, 0
 	}
 	for _, c := range text[i:end] {

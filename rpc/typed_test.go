@@ -6,8 +6,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -54,78 +56,102 @@ func TestAHandlerThatReplacesATypedOneIsAsked(t *testing.T) {
 	require.Contains(t, w.line(), `"result":{"a":0,"b":"x"}`)
 }
 
-// What a short result is written to serves one call after the other.
+// What a short result is written to serves one call after the other, also of several
+// connections.
 func TestATypedResultIsNotThatOfAnotherCall(t *testing.T) {
-	type values struct {
-		A int    `json:"a"`
-		B string `json:"b"`
-	}
 	type list struct {
 		C []int `json:"c"`
 	}
 	release := make(chan struct{})
 	methods := testMethods(t,
-		&Method{Name: "values", Handler: Typed(func(_ context.Context, p values) (values, error) {
+		&Method{Name: "values", Handler: Typed(func(_ context.Context, p typedParams) (typedParams, error) {
 			if p.A < 0 {
 				panic("negative")
 			}
 			return p, nil
 		})},
-		&Method{Name: "list", Handler: Typed(func(_ context.Context, p list) (list, error) { return p, nil })},
-		&Method{Name: "held", Handler: Typed(func(_ context.Context, p values) (values, error) {
+		&Method{Name: "list", MaxConcurrent: 2, Handler: Typed(func(_ context.Context, p list) (list, error) { return p, nil })},
+		&Method{Name: "held", Handler: Typed(func(_ context.Context, p typedParams) (typedParams, error) {
 			<-release
 			return p, nil
 		})})
-	w := dialWire(t, startServer(t, &Server{Methods: methods}))
+	path := startServer(t, &Server{Methods: methods})
+	var clients, held sync.WaitGroup
+	for client := range 4 {
+		w := dialWire(t, path)
+		calls := newTypedCalls(client)
+		held.Add(1)
+		others := sync.OnceFunc(held.Done)
+		clients.Go(func() {
+			defer others()
+			w.send(calls.input.String())
+			for len(calls.want) > 0 && calls.take(t, w.line()) {
+				if len(calls.want) == 1 { // the one that is held
+					others()
+				}
+			}
+		})
+	}
+	held.Wait()
+	close(release)
+	clients.Wait()
+}
 
-	want := map[string]string{}
+// typedCalls are what one client sends and what it is to be answered.
+type typedCalls struct {
+	input strings.Builder
+	want  map[string]string // by id
+}
+
+func newTypedCalls(client int) *typedCalls {
+	c := &typedCalls{want: map[string]string{}}
 	call := func(id int, method, params string) string {
-		want[fmt.Sprint(id)] = params
+		c.want[fmt.Sprint(id)] = params
 		return fmt.Sprintf(`{"jsonrpc":"2.0","method":"%s","params":%s,"id":%d}`, method, params, id)
 	}
 	numbered := func(id int) string {
-		return call(id, "values", fmt.Sprintf(`{"a":%d,"b":"%s"}`, id, strings.Repeat("x", id)))
+		return call(id, "values", fmt.Sprintf(`{"a":%d,"b":"%s"}`, id, strings.Repeat(fmt.Sprint(client), id)))
 	}
-	var input strings.Builder
+	line := func(text string) { c.input.WriteString(text + "\n") }
 	for id := 100; id < 200; id++ {
-		input.WriteString(numbered(id) + "\n")
+		line(numbered(id))
+		line(call(1000+id, "list", fmt.Sprintf(`{"c":[%d,%d]}`, id, client)))
 		if id%10 == 0 {
-			input.WriteString(call(1000+id, "list", fmt.Sprintf(`{"c":[%d,-1]}`, id)) + "\n")
-			input.WriteString(call(2000+id, "values", fmt.Sprintf(`{"a":-1,"b":"%d"}`, id)) + "\n")
-			want[fmt.Sprint(2000+id)] = "internal error"
-			input.WriteString(`{"jsonrpc":"2.0","method":"values","params":{"a":7,"b":"unasked"}}` + "\n")
+			line(call(2000+id, "values", `{"a":-1}`))
+			c.want[fmt.Sprint(2000+id)] = "internal error"
+			line(`{"jsonrpc":"2.0","method":"values","params":{"a":7,"b":"unasked"}}`)
 		}
 		if id == 150 {
-			input.WriteString(call(1, "held", `{"a":1,"b":"held"}`) + "\n")
+			line(call(1, "held", fmt.Sprintf(`{"a":%d,"b":"held"}`, client)))
 		}
 	}
-	input.WriteString("[" + numbered(200) + "," + call(201, "list", `{"c":[201]}`) + "," + numbered(202) + "]\n")
-	for id := 203; id < 210; id++ {
-		input.WriteString(numbered(id) + "\n")
-	}
-	w.send(input.String())
+	line("[" + numbered(200) + "," + call(201, "list", `{"c":[201]}`) + "," + numbered(202) + "]")
+	line(numbered(203))
+	return c
+}
 
-	for len(want) > 0 {
-		if len(want) == 1 {
-			close(release)
-		}
-		line := w.line()
-		var replies []struct {
-			ID     json.Number
-			Result json.RawMessage
-			Error  json.RawMessage
-		}
-		if !strings.HasPrefix(line, "[") {
-			line = "[" + line + "]"
-		}
-		require.NoError(t, json.Unmarshal([]byte(line), &replies), line)
-		for _, reply := range replies {
-			expected, asked := want[reply.ID.String()]
-			require.True(t, asked, "an id that was not asked for, or twice: %s", line)
-			require.Contains(t, string(reply.Result)+string(reply.Error), expected)
-			delete(want, reply.ID.String())
-		}
+// take notes the replies of a line, and reports whether they are what is wanted.
+func (c *typedCalls) take(t *testing.T, line string) bool {
+	var replies []struct {
+		ID     json.Number
+		Result json.RawMessage
+		Error  json.RawMessage
 	}
+	if !strings.HasPrefix(line, "[") {
+		line = "[" + line + "]"
+	}
+	if !assert.NoError(t, json.Unmarshal([]byte(line), &replies), line) {
+		return false
+	}
+	for _, reply := range replies {
+		want, asked := c.want[reply.ID.String()]
+		if !assert.True(t, asked, "not asked for, or answered twice: %s", line) ||
+			!assert.Contains(t, string(reply.Result)+string(reply.Error), want) {
+			return false
+		}
+		delete(c.want, reply.ID.String())
+	}
+	return true
 }
 
 // The text of a result is its call's until the reply has been copied from it.
@@ -144,6 +170,19 @@ func TestATypedResultStandsUntilItIsFreed(t *testing.T) {
 	require.Equal(t, "1 2", string(one)+" "+string(two))
 	require.Equal(t, "3", string(run(first, "3")))
 	require.Equal(t, "3 2", string(one)+" "+string(two), "a call writes where its own last result was")
-	first.freeValues()
-	require.Nil(t, first.values)
+}
+
+// A call that is no typed one, and may take long, has nothing of the call before.
+func TestAStreamKeepsNoValues(t *testing.T) {
+	values := make(chan freer, 1)
+	methods := testMethods(t, &Method{Name: "typed", Handler: Typed(typedEcho)}, &Method{Name: "stream",
+		Stream: func(ctx context.Context, _ *Request, stream *Stream) (any, error) {
+			values <- stream.call.values
+			return nil, nil
+		}})
+	w := dialWire(t, startServer(t, &Server{Methods: methods}))
+	w.send(`{"jsonrpc":"2.0","method":"typed","params":{"a":1},"id":1}` + "\n" + `{"jsonrpc":"2.0","method":"stream","id":2}` + "\n")
+	require.Nil(t, <-values)
+	w.line()
+	w.line()
 }
