@@ -10,8 +10,12 @@ import (
 const sharedFrame = 64 << 10
 
 // maxRead bounds one read, so that little of what follows a large frame has to
-// be copied.
-const maxRead = 256 << 10
+// be copied. Where a frame may be as large as the one before, which then ends with the
+// read, it is maxFrameRead.
+const (
+	maxRead      = 256 << 10
+	maxFrameRead = 1 << 20
+)
 
 // frameReader cuts a stream of bytes into frames: lines that end in "\n" or
 // "\r\n". It is owned by whoever reads the connection, does no I/O, and holds
@@ -36,7 +40,8 @@ func (f *frameReader) space() []byte {
 	if f.r == f.w {
 		f.r, f.w, f.scanned = 0, 0, 0
 	}
-	return f.buf.b[f.w:min(len(f.buf.b), f.w+maxRead)]
+	most := min(f.r+f.last+len("\n")-f.w, maxFrameRead)
+	return f.buf.b[f.w:min(len(f.buf.b), f.w+max(most, maxRead))]
 }
 
 // wanted returns the size of the buffer that an incomplete frame needs before

@@ -125,3 +125,37 @@ func FuzzFramesAreLines(f *testing.F) {
 		}
 	})
 }
+
+// TestAReadEndsWithTheFrame where that is as large as the one before: what follows it
+// would have to be copied.
+func TestAReadEndsWithTheFrame(t *testing.T) {
+	f := &frameReader{max: 16 << 20}
+	f.resume(newBuffer(4<<20), nil)
+	put := func(text string) {
+		for len(text) > 0 {
+			n := copy(f.space(), text)
+			f.filled(n, time.Time{})
+			text = text[n:]
+		}
+	}
+	require.Len(t, f.space(), maxRead)
+	for _, test := range []struct{ size, begun, read int }{
+		{900 << 10, 0, 900<<10 + 1},
+		{900 << 10, 600 << 10, 300<<10 + 1},
+		{900 << 10, 800 << 10, maxRead},
+		{900 << 10, 1 << 20, maxRead}, // longer than the one before
+		{3 << 20, 0, maxFrameRead},
+		{3 << 20, 5 << 19, 1<<19 + 1},
+		{10, 0, maxRead},
+	} {
+		put(strings.Repeat("x", test.size) + "\n")
+		frame, _, _ := f.next()
+		require.Len(t, frame, test.size)
+		put(strings.Repeat("y", test.begun))
+		_, more, _ := f.next()
+		require.True(t, more)
+		require.Len(t, f.space(), test.read, "%+v", test)
+		put("\n")
+		_, _, _ = f.next()
+	}
+}
