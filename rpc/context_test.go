@@ -55,6 +55,10 @@ func TestADeadlineIsThatOfTheHandler(t *testing.T) {
 
 // The longest timeout that can be written is as good as none.
 func TestTheLongestTimeoutDoesNotPass(t *testing.T) {
+	cl := &call{callContext: new(callContext), started: time.Second, timeout: math.MaxInt64}
+	cl.setDeadline()
+	require.Equal(t, time.Duration(math.MaxInt64), cl.deadline)
+
 	onSimNet(t, Limits{RequestTimeout: math.MaxInt64}, func(t *testing.T, srv *Server, n *simNet) {
 		srv.SetMethods(testMethods(t, &Method{Name: "wait", Handler: HandlerFunc(func(ctx context.Context, _ *Request) (any, error) {
 			select {

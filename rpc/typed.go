@@ -92,7 +92,7 @@ func (h *typedHandler[P, R]) run(c *call) (raw RawMessage, err error) {
 }
 
 // take returns values for a call, those of the call before if they are of this handler.
-// A handler that panics keeps them.
+// After a panic they are not used again.
 func (h *typedHandler[P, R]) take(c *call) *typedValues[P, R] {
 	v, ok := c.values.(*typedValues[P, R])
 	if !ok || v.pool != &h.values {
