@@ -55,7 +55,10 @@ type conn struct {
 	aborted   atomic.Bool
 	// taken is how many places of MaxInFlightPerConnection are taken, without
 	// those of reader.places. It changes under mu.
-	taken   atomic.Int32
+	taken atomic.Int32
+	// unarmed says that no deadline was set on the connection since it came: the
+	// sweeper sets that of the idle connection. It ends under mu.
+	unarmed atomic.Bool
 	closing chan struct{} // closed with closed
 	room    chan struct{} // of capacity 1: something was given back
 
@@ -147,6 +150,7 @@ func newConn(srv *Server, nc net.Conn, g *guest, number uint64) *conn {
 		c.onRead, c.onWrite = c.readReady, c.writeReady
 	}
 	c.rd = &reader{frames: frameReader{now: now}}
+	c.unarmed.Store(true)
 	return c
 }
 

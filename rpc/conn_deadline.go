@@ -2,6 +2,12 @@ package rpc
 
 import "time"
 
+// To set a deadline costs more than a small call: the runtime wakes a thread, which
+// finds that it waits for the clock from then on. So one that is too early stays, and
+// is looked at again when it passes. And that of a new connection, which may be over in
+// no time, is left to the sweeper, if it is awake: at its first look that finds nothing
+// new there. As it goes to sleep, it looks once more.
+
 // armRead sets the time at which waiting for input ends, or reports that it has
 // come; passed says that the time set before has. What finds it is not on the stack
 // meanwhile, as of step.
@@ -15,13 +21,12 @@ func (c *conn) armRead(rd *reader, passed bool) error {
 }
 
 // readUntil returns the time at which waiting for input ends, if it has to be set.
-// Setting a deadline costs more than a small call: one that is too early stays, and
-// is looked at again when it passes.
 //
 //go:noinline
 func (c *conn) readUntil(rd *reader, passed bool) (until time.Time, err error) {
 	limits := c.limits()
 	if rd.frames.partial() {
+		c.endUnarmed()
 		now := time.Now()
 		if !passed {
 			rd.frames.readAgain(now)
@@ -35,10 +40,11 @@ func (c *conn) readUntil(rd *reader, passed bool) (until time.Time, err error) {
 		}
 		return until, nil
 	}
-	if !passed && rd.deadline.After(rd.frames.now) {
-		return time.Time{}, nil // armed by an earlier wait
+	if !passed && (rd.deadline.After(rd.frames.now) || c.unarmed.Load() && !c.srv.sweeper.asleep.Load()) {
+		return time.Time{}, nil // armed by an earlier wait, or by the sweeper's next look
 	}
 	c.mu.Lock()
+	c.unarmed.Store(false)
 	last, busy := c.opened.Add(c.active), c.taken.Load() > 0
 	c.mu.Unlock()
 	now := time.Now()
@@ -53,4 +59,34 @@ func (c *conn) readUntil(rd *reader, passed bool) (until time.Time, err error) {
 		return until, errIdle
 	}
 	return until, nil
+}
+
+// endUnarmed comes before the reader sets the first deadline itself.
+func (c *conn) endUnarmed() {
+	if c.unarmed.Load() {
+		c.mu.Lock()
+		c.unarmed.Store(false)
+		c.mu.Unlock()
+	}
+}
+
+// armIdle sets the deadline of a connection that waits without one, for the sweeper.
+// What it ends too early, as the wait for a reply that takes longer, the reader takes
+// up again.
+func (c *conn) armIdle() {
+	if !c.unarmed.Load() {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.unarmed.Swap(false) || c.readDone || c.parked || c.closed {
+		return
+	}
+	if err := c.nc.SetReadDeadline(c.opened.Add(c.active + c.limits().IdleTimeout)); err != nil {
+		c.closeLocked() // which the reader finds
+		return
+	}
+	if c.mustPark() || c.finishing.Load() {
+		c.wake() // that must not be undone
+	}
 }

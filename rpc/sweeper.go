@@ -70,6 +70,7 @@ func (w *sweeper) init(look func() observations, queued func() bool, processors 
 	w.look, w.queued, w.processors, w.spare = look, queued, processors, spare
 	w.made = time.Now()
 	w.due.Store(never)
+	w.asleep.Store(true)
 	w.wake = make(chan struct{}, 1)
 	w.late = cmp.Or(w.late, lateLook)
 }

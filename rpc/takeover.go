@@ -101,7 +101,8 @@ func (c *conn) sweep() (active, stuck bool) {
 		return true, false
 	}
 	if observed&1 == 0 {
-		c.lookFor(observed)
+		c.armIdle()
+		c.lookFor(observed) // may set another
 		return false, false
 	}
 	return true, c.takeOver(observed)
