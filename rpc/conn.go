@@ -57,7 +57,8 @@ type conn struct {
 	// those of reader.places. It changes under mu.
 	taken atomic.Int32
 	// unarmed says that no deadline was set on the connection since it came: the
-	// sweeper sets that of the idle connection. It ends under mu.
+	// sweeper sets that of the idle connection. It becomes false under mu, once that
+	// is done.
 	unarmed atomic.Bool
 	closing chan struct{} // closed with closed
 	room    chan struct{} // of capacity 1: something was given back

@@ -61,7 +61,8 @@ func (c *conn) readUntil(rd *reader, passed bool) (until time.Time, err error) {
 	return until, nil
 }
 
-// endUnarmed comes before the reader sets the first deadline itself.
+// endUnarmed comes before the reader sets the first deadline itself, which is behind
+// the sweeper's then.
 func (c *conn) endUnarmed() {
 	if c.unarmed.Load() {
 		c.mu.Lock()
@@ -79,10 +80,15 @@ func (c *conn) armIdle() {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.unarmed.Swap(false) || c.readDone || c.parked || c.closed {
+	if !c.unarmed.Load() {
 		return
 	}
-	if err := c.nc.SetReadDeadline(c.opened.Add(c.active + c.limits().IdleTimeout)); err != nil {
+	defer c.unarmed.Store(false) // who sees that sets another, which must not be overtaken
+	if c.readDone || c.parked || c.closed {
+		return
+	}
+	until := c.opened.Add(c.active).Add(c.limits().IdleTimeout)
+	if err := c.nc.SetReadDeadline(until); err != nil {
 		c.closeLocked() // which the reader finds
 		return
 	}

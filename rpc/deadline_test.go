@@ -1,8 +1,13 @@
 package rpc
 
 import (
+	"context"
+	"errors"
 	"net"
+	"runtime"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -11,22 +16,38 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// armedConn notes the read deadlines that are set on it, and fails to set one with err.
+// armedConn notes the read deadlines that are set on it. Before it sets the first, it
+// calls begin, which may fail. It says on read when it is read from.
 type armedConn struct {
 	memoryConn
+	read  chan struct{} // of capacity 1
+	begin func() error
+	once  sync.Once
 	mu    sync.Mutex
 	armed []time.Time
-	err   error
 }
 
-func (c *armedConn) SetReadDeadline(t time.Time) error {
+func (c *armedConn) SetReadDeadline(t time.Time) (err error) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.armed = append(c.armed, t)
-	if c.err != nil {
-		return c.err
+	c.mu.Unlock()
+	c.once.Do(func() {
+		if c.begin != nil {
+			err = c.begin()
+		}
+	})
+	if err != nil {
+		return err
 	}
 	return c.memoryConn.SetReadDeadline(t)
+}
+
+func (c *armedConn) Read(b []byte) (int, error) {
+	select {
+	case c.read <- struct{}{}:
+	default:
+	}
+	return c.memoryConn.Read(b)
 }
 
 // deadlines returns those that were set since the last call.
@@ -38,26 +59,43 @@ func (c *armedConn) deadlines() []time.Time {
 	return armed
 }
 
-// dialArmed returns both ends of a connection whose reader is about to wait. Where
-// awake, the server's sweeper is.
+func newArmedConn(begin func() error) (client net.Conn, server *armedConn) {
+	client, end := net.Pipe()
+	return client, &armedConn{
+		memoryConn: memoryConn{end, Peer{UID: 1, GID: 1, PID: 1}},
+		read:       make(chan struct{}, 1),
+		begin:      begin,
+	}
+}
+
+// dialArmed returns both ends of a connection whose reader waits. Where awake, the
+// server's sweeper is.
 func dialArmed(t *testing.T, srv *Server, l *memoryListener, awake bool) (*pipeClient, *armedConn) {
 	t.Helper()
 	if awake {
-		other := newPipeClient(t, l.dial(1))
-		other.send(`{"jsonrpc":"2.0","method":"echo","id":0}`)
-		other.line()
-		require.NoError(t, other.Close())
+		wakeSweeper(t, l)
 	}
 	synctest.Wait()
 	require.Equal(t, !awake, srv.sweeper.asleep.Load())
-	client, server := net.Pipe()
-	nc := &armedConn{memoryConn: memoryConn{server, Peer{UID: 1, GID: 1, PID: 1}}}
-	l.conns <- nc
+	client, server := newArmedConn(nil)
+	l.conns <- server
 	synctest.Wait()
-	return newPipeClient(t, client), nc
+	return newPipeClient(t, client), server
+}
+
+// wakeSweeper makes a call on a connection of its own.
+func wakeSweeper(t *testing.T, l *memoryListener) {
+	t.Helper()
+	c := newPipeClient(t, l.dial(1))
+	c.send(echoCall)
+	c.line()
+	require.NoError(t, c.Close())
 }
 
 const echoCall = `{"jsonrpc":"2.0","method":"echo","id":1}`
+
+// twoLooks is how long an idle connection may be unarmed, at most.
+const twoLooks = 2 * (maxTakeoverInterval + sweeperGrace)
 
 // TestANewConnectionIsArmedOnceItIsIdle: until then it may be over before that would
 // have been worth its price.
@@ -76,7 +114,7 @@ func TestANewConnectionIsArmedOnceItIsIdle(t *testing.T) {
 					}
 					require.Empty(t, nc.deadlines())
 					last := time.Now().Add(-takeoverInterval / 2)
-					<-time.After(2 * (maxTakeoverInterval + sweeperGrace))
+					<-time.After(twoLooks)
 					synctest.Wait()
 					require.Equal(t, []time.Time{last.Add(time.Minute)}, nc.deadlines())
 					c.eof()
@@ -86,7 +124,7 @@ func TestANewConnectionIsArmedOnceItIsIdle(t *testing.T) {
 				require.Equal(t, []time.Time{start.Add(time.Minute)}, nc.deadlines())
 				c.send(echoCall) // wakes the sweeper
 				c.line()
-				<-time.After(2 * (maxTakeoverInterval + sweeperGrace))
+				<-time.After(twoLooks)
 				synctest.Wait()
 				require.Empty(t, nc.deadlines())
 				c.eof()
@@ -96,18 +134,34 @@ func TestANewConnectionIsArmedOnceItIsIdle(t *testing.T) {
 	}
 }
 
-// TestASweeperThatGoesToSleepLeavesNobodyUnarmed: a connection without any call, too, is
-// closed when it was idle for too long.
+// TestASweeperThatGoesToSleepLeavesNobodyUnarmed: a connection that comes between its
+// last sweep and its sleep is closed in time, too.
 func TestASweeperThatGoesToSleepLeavesNobodyUnarmed(t *testing.T) {
 	gatesInBubble(t, Limits{IdleTimeout: time.Minute}, func(t *testing.T, srv *Server, _ *gate, l *memoryListener) {
-		for wait := time.Duration(0); wait < (idleSweeps+2)*(maxTakeoverInterval+sweeperGrace); wait += 7 * time.Millisecond {
-			_, _ = dialArmed(t, srv, l, true)
-			<-time.After(wait)
-			start := time.Now()
-			c := newPipeClient(t, l.dial(1))
-			c.eof()
-			require.Equal(t, time.Minute, time.Since(start), wait)
+		wakeSweeper(t, l)
+		w := &srv.sweeper
+		var client net.Conn
+		var came time.Time
+		w.mu.Lock()
+		look := w.look
+		w.look = func() observations {
+			found := look()
+			if client == nil && found.active == 0 && w.idle == idleSweeps-1 && len(w.wake) == 0 {
+				var server *armedConn
+				client, server = newArmedConn(nil)
+				l.conns <- server
+				<-server.read
+				came = time.Now()
+			}
+			return found
 		}
+		w.mu.Unlock()
+		<-time.After(2 * idleSweeps * twoLooks)
+		synctest.Wait()
+		require.True(t, w.asleep.Load())
+		require.NotNil(t, client)
+		newPipeClient(t, client).eof()
+		require.Equal(t, time.Minute, time.Since(came))
 	})
 }
 
@@ -118,7 +172,7 @@ func TestAFrameOfAnUnarmedConnectionHasItsTimeout(t *testing.T) {
 		for armed := range 2 { // deadlines that the sweeper has set before
 			c, nc := dialArmed(t, srv, l, true)
 			if armed == 1 {
-				<-time.After(2 * (maxTakeoverInterval + sweeperGrace))
+				<-time.After(twoLooks)
 				synctest.Wait()
 			}
 			require.Len(t, nc.deadlines(), armed)
@@ -142,8 +196,8 @@ func TestTheSweeperDoesNotUndoAnEnd(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			gatesInBubble(t, Limits{IdleTimeout: time.Minute}, func(t *testing.T, srv *Server, _ *gate, l *memoryListener) {
 				_, nc := dialArmed(t, srv, l, true)
-				end(srv, onlyConn(t, srv)) // and wakes the reader, before the sweeper looks
-				<-time.After(2 * (maxTakeoverInterval + sweeperGrace))
+				end(srv, onlyConn(t, srv)) // and would wake the reader, before the sweeper looks
+				<-time.After(twoLooks)
 				synctest.Wait()
 				armed := nc.deadlines()
 				require.NotEmpty(t, armed)
@@ -163,15 +217,148 @@ func allStopped(srv *Server) bool {
 	return true
 }
 
+// TestAConnectionThatIsNotReadIsNotArmed: what waits for its end has no deadline, nor
+// has the server that goes on with it.
+func TestAConnectionThatIsNotReadIsNotArmed(t *testing.T) {
+	for name, state := range map[string]func(c *conn) *bool{
+		"the end of input": func(c *conn) *bool { return &c.readDone },
+		"handed over":      func(c *conn) *bool { return &c.parked },
+		"closed":           func(c *conn) *bool { return &c.closed },
+	} {
+		t.Run(name, func(t *testing.T) {
+			gatesInBubble(t, Limits{}, func(t *testing.T, srv *Server, _ *gate, l *memoryListener) {
+				_, nc := dialArmed(t, srv, l, true)
+				c := onlyConn(t, srv)
+				set := func(to bool) {
+					c.mu.Lock()
+					defer c.mu.Unlock()
+					*state(c) = to
+				}
+				set(true)
+				<-time.After(twoLooks)
+				synctest.Wait()
+				require.Empty(t, nc.deadlines())
+				set(false)
+			})
+		})
+	}
+}
+
 // TestAConnectionThatCannotBeArmedEnds, as one whose reader can not.
 func TestAConnectionThatCannotBeArmedEnds(t *testing.T) {
 	gatesInBubble(t, Limits{}, func(t *testing.T, srv *Server, _ *gate, l *memoryListener) {
-		c, nc := dialArmed(t, srv, l, true)
-		nc.mu.Lock()
-		nc.err = syscall.EBADF
-		nc.mu.Unlock()
-		c.eof()
+		wakeSweeper(t, l)
+		synctest.Wait()
+		client, nc := newArmedConn(func() error { return syscall.EBADF })
+		l.conns <- nc
+		newPipeClient(t, client).eof()
 		synctest.Wait()
 		require.Empty(t, srv.snapshot())
 	})
+}
+
+// TestADeadlineOfAFrameIsBehindTheSweepers: the reader, which has it from then on, must
+// not be overtaken.
+func TestADeadlineOfAFrameIsBehindTheSweepers(t *testing.T) {
+	srv, _ := gateServer(t, Limits{})
+	l := newMemoryListener()
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(l) }()
+	wakeSweeper(t, l)
+	stayAwake(&srv.sweeper)
+	require.Eventually(t, func() bool { return !srv.sweeper.asleep.Load() && len(srv.snapshot()) == 0 }, patience, time.Millisecond)
+	client, nc := newArmedConn(nil)
+	first := make(chan error, 1)
+	nc.begin = func() error { // the sweeper's
+		_, err := client.Write([]byte(echoCall))
+		for overtaken := false; err == nil && !strings.Contains(allStacks(), "endUnarmed"); {
+			if nc.mu.Lock(); len(nc.armed) > 1 {
+				overtaken = true
+			}
+			if nc.mu.Unlock(); overtaken {
+				err = errors.New("the reader has set its deadline while the sweeper did")
+			}
+		}
+		first <- err
+		return nil
+	}
+	l.conns <- nc
+	require.NoError(t, <-first)
+	require.Eventually(t, func() bool { nc.mu.Lock(); defer nc.mu.Unlock(); return len(nc.armed) == 2 }, patience, time.Millisecond)
+	require.Less(t, time.Until(nc.deadlines()[1]), srv.Limits.WithDefaults().IdleTimeout/2, "is that of the frame")
+	require.NoError(t, srv.Close())
+	require.ErrorIs(t, <-served, ErrServerClosed)
+	close(l.conns)
+}
+
+// stayAwake has a sweeper never find that nobody is busy.
+func stayAwake(w *sweeper) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	look := w.look
+	w.look = func() observations {
+		found := look()
+		found.active++
+		return found
+	}
+	w.busy()
+}
+
+// allStacks returns what all goroutines are at.
+func allStacks() string {
+	text := make([]byte, 1<<20)
+	return string(text[:runtime.Stack(text, true)])
+}
+
+// TestForgottenInputOfAnUnarmedConnectionIsFound: the deadline does not undo that its
+// reader is woken.
+func TestForgottenInputOfAnUnarmedConnectionIsFound(t *testing.T) {
+	var client atomic.Pointer[wireConn]
+	noted := make(chan struct{}, 1)
+	srv := &Server{}
+	srv.Methods = testMethods(t,
+		&Method{Name: "more", Handler: HandlerFunc(func(context.Context, *Request) (any, error) {
+			client.Load().send(`{"jsonrpc":"2.0","method":"note"}` + "\n")
+			for range 3 { // the runtime takes note of it
+				srv.lookout.mu.Lock()
+				srv.lookout.next = time.Time{}
+				srv.lookout.mu.Unlock()
+				srv.lookout.look()
+			}
+			return "sent", nil
+		})},
+		&Method{Name: "note", Handler: HandlerFunc(func(context.Context, *Request) (any, error) {
+			noted <- struct{}{}
+			return nil, nil
+		})})
+	path := startServer(t, srv)
+	unarmed := 0
+	for range 20 {
+		other := dialWire(t, path)
+		other.send(echoCall + "\n")
+		other.line()
+		require.NoError(t, other.Close())
+		require.Eventually(t, func() bool { return !srv.sweeper.asleep.Load() && len(srv.snapshot()) == 0 }, patience, time.Millisecond)
+
+		srv.sweeper.mu.Lock()
+		w := dialWire(t, path)
+		client.Store(w)
+		w.send(`{"jsonrpc":"2.0","id":1,"method":"more"}` + "\n")
+		require.Eventually(t, func() bool {
+			conns := srv.snapshot()
+			return len(conns) == 1 && conns[0].blind.Load() != 0
+		}, patience, time.Millisecond)
+		if onlyConn(t, srv).unarmed.Load() {
+			unarmed++
+		}
+		srv.sweeper.mu.Unlock()
+		select {
+		case <-noted:
+		case <-time.After(patience):
+			t.Fatal("the notification was not handled")
+		}
+		w.line()
+		require.NoError(t, w.Close())
+	}
+	require.NotZero(t, unarmed)
 }
