@@ -332,14 +332,14 @@ func TestForgottenInputOfAnUnarmedConnectionIsFound(t *testing.T) {
 			return nil, nil
 		})})
 	path := startServer(t, srv)
+	other := dialWire(t, path)
+	other.send(echoCall + "\n")
+	other.line()
+	require.NoError(t, other.Close())
+	stayAwake(&srv.sweeper)
 	unarmed := 0
 	for range 20 {
-		other := dialWire(t, path)
-		other.send(echoCall + "\n")
-		other.line()
-		require.NoError(t, other.Close())
 		require.Eventually(t, func() bool { return !srv.sweeper.asleep.Load() && len(srv.snapshot()) == 0 }, patience, time.Millisecond)
-
 		srv.sweeper.mu.Lock()
 		w := dialWire(t, path)
 		client.Store(w)
