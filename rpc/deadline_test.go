@@ -1,13 +1,11 @@
 package rpc
 
 import (
-	"context"
 	"errors"
 	"net"
 	"runtime"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -313,25 +311,8 @@ func allStacks() string {
 // TestForgottenInputOfAnUnarmedConnectionIsFound: the deadline does not undo that its
 // reader is woken.
 func TestForgottenInputOfAnUnarmedConnectionIsFound(t *testing.T) {
-	var client atomic.Pointer[wireConn]
-	noted := make(chan struct{}, 1)
-	srv := &Server{}
-	srv.Methods = testMethods(t,
-		&Method{Name: "more", Handler: HandlerFunc(func(context.Context, *Request) (any, error) {
-			client.Load().send(`{"jsonrpc":"2.0","method":"note"}` + "\n")
-			for range 3 { // the runtime takes note of it
-				srv.lookout.mu.Lock()
-				srv.lookout.next = time.Time{}
-				srv.lookout.mu.Unlock()
-				srv.lookout.look()
-			}
-			return "sent", nil
-		})},
-		&Method{Name: "note", Handler: HandlerFunc(func(context.Context, *Request) (any, error) {
-			noted <- struct{}{}
-			return nil, nil
-		})})
-	path := startServer(t, srv)
+	srv := newForgetful(t)
+	path := startServer(t, srv.Server)
 	other := dialWire(t, path)
 	other.send(echoCall + "\n")
 	other.line()
@@ -342,21 +323,17 @@ func TestForgottenInputOfAnUnarmedConnectionIsFound(t *testing.T) {
 		require.Eventually(t, func() bool { return !srv.sweeper.asleep.Load() && len(srv.snapshot()) == 0 }, patience, time.Millisecond)
 		srv.sweeper.mu.Lock()
 		w := dialWire(t, path)
-		client.Store(w)
+		srv.client.Store(w)
 		w.send(`{"jsonrpc":"2.0","id":1,"method":"more"}` + "\n")
 		require.Eventually(t, func() bool {
 			conns := srv.snapshot()
 			return len(conns) == 1 && conns[0].blind.Load() != 0
 		}, patience, time.Millisecond)
-		if onlyConn(t, srv).unarmed.Load() {
+		if onlyConn(t, srv.Server).unarmed.Load() {
 			unarmed++
 		}
 		srv.sweeper.mu.Unlock()
-		select {
-		case <-noted:
-		case <-time.After(patience):
-			t.Fatal("the notification was not handled")
-		}
+		srv.awaitNote(t)
 		w.line()
 		require.NoError(t, w.Close())
 	}

@@ -19,38 +19,54 @@ func onlyConn(t testing.TB, srv *Server) *conn {
 	return conns[0]
 }
 
-// TestInputIsFoundThatTheRuntimeForgot: it came while the reader had neither read to
-// the end nor begun to wait, and its client does not read its reply.
-func TestInputIsFoundThatTheRuntimeForgot(t *testing.T) {
-	var client atomic.Pointer[wireConn]
-	noted := make(chan struct{}, 1)
-	srv := &Server{}
-	srv.Methods = testMethods(t,
+// forgetful is a server with the method "more", during whose call the client sends the
+// notification "note". The runtime has forgotten that when the reader waits.
+type forgetful struct {
+	*Server
+	client atomic.Pointer[wireConn]
+	notes  chan struct{}
+}
+
+func newForgetful(t *testing.T) *forgetful {
+	f := &forgetful{Server: new(Server), notes: make(chan struct{}, 1)}
+	f.Methods = testMethods(t,
 		&Method{Name: "more", Handler: HandlerFunc(func(context.Context, *Request) (any, error) {
-			client.Load().send(`{"jsonrpc":"2.0","method":"note"}` + "\n")
-			srv.lookout.mu.Lock()
-			srv.lookout.next = time.Time{}
-			srv.lookout.mu.Unlock()
-			srv.lookout.look() // the runtime takes note of it now
+			f.client.Load().send(`{"jsonrpc":"2.0","method":"note"}` + "\n")
+			f.lookout.mu.Lock()
+			f.lookout.next = time.Time{}
+			f.lookout.mu.Unlock()
+			f.lookout.look() // the runtime takes note of it now
 			return "sent", nil
 		})},
 		&Method{Name: "note", Handler: HandlerFunc(func(context.Context, *Request) (any, error) {
-			noted <- struct{}{}
+			f.notes <- struct{}{}
 			return nil, nil
 		})})
-	w := dialWire(t, startServer(t, srv))
-	client.Store(w)
+	return f
+}
+
+func (f *forgetful) awaitNote(t *testing.T) {
+	t.Helper()
+	select {
+	case <-f.notes:
+	case <-time.After(patience):
+		t.Fatal("the notification was not handled")
+	}
+}
+
+// TestInputIsFoundThatTheRuntimeForgot: it came while the reader had neither read to
+// the end nor begun to wait, and its client does not read its reply.
+func TestInputIsFoundThatTheRuntimeForgot(t *testing.T) {
+	srv := newForgetful(t)
+	w := dialWire(t, startServer(t, srv.Server))
+	srv.client.Store(w)
 	for i := range 20 {
 		for range waryFor + 1 { // with replies that are late
 			w.send(`{"jsonrpc":"2.0","id":"a","method":"echo","params":[1]}` + "\n")
 			require.Contains(t, w.line(), `"result":[1]`)
 		}
 		w.send(fmt.Sprintf(`{"jsonrpc":"2.0","id":%d,"method":"more"}`+"\n", i))
-		select {
-		case <-noted:
-		case <-time.After(patience):
-			t.Fatal("the notification was not handled")
-		}
+		srv.awaitNote(t)
 		require.Contains(t, w.line(), fmt.Sprintf(`"id":%d,"result":"sent"`, i))
 	}
 }
