@@ -71,9 +71,9 @@ func (c *conn) endUnarmed() {
 	}
 }
 
-// armIdle sets the deadline of a connection that waits without one, for the sweeper.
-// What it ends too early, as the wait for a reply that takes longer, the reader takes
-// up again.
+// armIdle sets the deadline of a connection that waits without one, for the sweeper. It
+// may be too early, while a call is in flight, or after one whose reply was written
+// late: when it passes, the reader sets the right one.
 func (c *conn) armIdle() {
 	if !c.unarmed.Load() {
 		return

@@ -194,7 +194,7 @@ func TestTheSweeperDoesNotUndoAnEnd(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			gatesInBubble(t, Limits{IdleTimeout: time.Minute}, func(t *testing.T, srv *Server, _ *gate, l *memoryListener) {
 				_, nc := dialArmed(t, srv, l, true)
-				end(srv, onlyConn(t, srv)) // and would wake the reader, before the sweeper looks
+				end(srv, onlyConn(t, srv)) // the reader's wake comes before the sweeper's deadline, which would undo it
 				<-time.After(twoLooks)
 				synctest.Wait()
 				armed := nc.deadlines()

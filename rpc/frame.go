@@ -9,9 +9,9 @@ import (
 // buffer among others, in bytes. A larger one gets the buffer for itself.
 const sharedFrame = 64 << 10
 
-// maxRead bounds one read, so that little of what follows a large frame has to
-// be copied. Where a frame may be as large as the one before, which then ends with the
-// read, it is maxFrameRead.
+// maxRead bounds one read, in bytes, so that little of what follows a large frame has to
+// be copied. If the frame is as large as the one before, what it still lacks is known:
+// such a read may take all of that, up to maxFrameRead, and nothing of the next frame.
 const (
 	maxRead      = 256 << 10
 	maxFrameRead = 1 << 20
