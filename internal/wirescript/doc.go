@@ -14,7 +14,9 @@
 //	!half TEXT       send TEXT without a newline
 //	!drip TEXT       send TEXT and a newline, byte by byte
 //	!stall 2s        do nothing for a time
-//	<-- TEXT         the next frame must be TEXT, compared as JSON
+//	<-- TEXT         the next frame must be TEXT, compared as JSON; an array, the
+//	                 replies to a batch, holds its items in any order (JSON-RPC
+//	                 2.0, section 6)
 //	<== TEXT         the next frame must be TEXT, byte by byte
 //	<~~ TEXT         with its neighbours of the kind: in any order
 //	!silence         no frame may be on its way: the next one answers a ping

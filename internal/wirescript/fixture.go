@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 
@@ -15,7 +16,8 @@ import (
 // rpc.echo as the daemon has them, and
 //
 //	slow      waits for its cancel, or for release
-//	release   lets every slow call end, with the result "released"
+//	release   waits for params.held slow calls, and lets all there are end, with
+//	          the result "released"
 //	nothing   returns no value
 //	fail      fails with a text that must not leave the server
 //	refuse    fails with an error object of its own
@@ -34,7 +36,7 @@ func Fixture() (*rpc.Methods, error) {
 		{Name: "notify_sum", Handler: rpc.HandlerFunc(nothing), TakesArray: true},
 		{Name: "get_data", Handler: rpc.HandlerFunc(getData)},
 		{Name: "slow", Handler: &gate},
-		{Name: "release", Handler: rpc.HandlerFunc(gate.release), Control: true},
+		{Name: "release", Handler: rpc.Typed(gate.release), Control: true},
 		{Name: "nothing", Handler: rpc.HandlerFunc(nothing)},
 		{Name: "fail", Handler: rpc.HandlerFunc(fail)},
 		{Name: "refuse", Handler: rpc.HandlerFunc(refuse)},
@@ -121,29 +123,57 @@ func watch(ctx context.Context, _ *rpc.Request, s *rpc.Stream) (any, error) {
 // gate holds slow calls until release.
 type gate struct {
 	mu   sync.Mutex
-	held []chan struct{}
+	held []chan struct{} // of each call, closed to let it end
+	more chan struct{}   // closed when one more is held, if a release waits for it
 }
 
 func (g *gate) ServeRPC(ctx context.Context, _ *rpc.Request) (any, error) {
-	open := make(chan struct{})
-	g.mu.Lock()
-	g.held = append(g.held, open)
-	g.mu.Unlock()
+	open := g.hold()
 	select {
 	case <-open:
 		return "released", nil
 	case <-ctx.Done():
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.held = slices.DeleteFunc(g.held, func(held chan struct{}) bool { return held == open })
 		return nil, ctx.Err()
 	}
 }
 
-func (g *gate) release(context.Context, *rpc.Request) (any, error) {
+func (g *gate) hold() (open chan struct{}) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for _, open := range g.held {
-		close(open)
+	open = make(chan struct{})
+	g.held = append(g.held, open)
+	if g.more != nil {
+		close(g.more)
+		g.more = nil
 	}
-	n := len(g.held)
-	g.held = nil
-	return n, nil
+	return open
+}
+
+func (g *gate) release(ctx context.Context, p struct {
+	Held int `json:"held"`
+}) (int, error) {
+	for {
+		g.mu.Lock()
+		if n := len(g.held); n >= p.Held {
+			for _, open := range g.held {
+				close(open)
+			}
+			g.held = nil
+			g.mu.Unlock()
+			return n, nil
+		}
+		if g.more == nil {
+			g.more = make(chan struct{})
+		}
+		more := g.more
+		g.mu.Unlock()
+		select {
+		case <-more:
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		}
+	}
 }

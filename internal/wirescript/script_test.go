@@ -86,15 +86,23 @@ func played(t *testing.T, text string) (err error) {
 
 func TestAScriptFailsWhereTheServerDoesSomethingElse(t *testing.T) {
 	const call = `--> {"jsonrpc":"2.0","method":"rpc.echo","params":[1,2.50,"é"],"id":1}` + "\n"
+	const batch = `--> [{"jsonrpc":"2.0","method":"rpc.echo","params":[2,1],"id":1},{"jsonrpc":"2.0","method":"rpc.ping","id":2}]` + "\n"
 	for text, complaint := range map[string]string{
-		call + `<-- {"jsonrpc":"2.0","id":1,"result":[1,2.50,"é"]}`:   "",
-		call + `<-- {"jsonrpc":"2.0","id":1,"result":"…"}`:            "",
-		call + `<-- {"jsonrpc":"2.0","id":1,"result":[1,2.5,"é"]}`:    "x:2:",
-		call + `<-- {"jsonrpc":"2.0","id":1,"result":[1,2.50]}`:       "x:2:",
-		call + `<-- {"jsonrpc":"2.0","id":"1","result":"…"}`:          "x:2:",
-		call + `<-- {"jsonrpc":"2.0","id":1}`:                         "x:2:",
-		call + `<-- {"jsonrpc":"2.0","id":1,"result":"…","more":"…"}`: "x:2:",
-		call + `<== {"jsonrpc":"2.0","result":[1,2.50,"é"],"id":1}`:   "x:2:",
+		call + `<-- {"jsonrpc":"2.0","id":1,"result":[1,2.50,"é"]}`:                                      "",
+		call + `<-- {"jsonrpc":"2.0","id":1,"result":"…"}`:                                               "",
+		call + `<-- {"jsonrpc":"2.0","id":1,"result":[1,2.5,"é"]}`:                                       "x:2:",
+		call + `<-- {"jsonrpc":"2.0","id":1,"result":[1,2.50]}`:                                          "x:2:",
+		call + `<-- {"jsonrpc":"2.0","id":"1","result":"…"}`:                                             "x:2:",
+		call + `<-- {"jsonrpc":"2.0","id":1}`:                                                            "x:2:",
+		call + `<-- {"jsonrpc":"2.0","id":1,"result":"…","more":"…"}`:                                    "x:2:",
+		batch + `<-- [{"jsonrpc":"2.0","id":2,"result":"pong"},{"jsonrpc":"2.0","id":1,"result":[2,1]}]`: "",
+		batch + `<-- [{"jsonrpc":"2.0","id":1,"result":[2,1]},{"jsonrpc":"2.0","id":2,"result":"pong"}]`: "",
+		batch + `<-- [{"jsonrpc":"2.0","id":1,"result":[1,2]},{"jsonrpc":"2.0","id":2,"result":"pong"}]`: "x:2:",
+		batch + `<-- [{"jsonrpc":"2.0","id":1,"result":[2,1]}]`:                                          "x:2:",
+		batch + `<-- [{"jsonrpc":"2.0","id":1,"result":[2,1]},{"jsonrpc":"2.0","id":1,"result":[2,1]}]`:  "x:2:",
+		batch + `<-- {"jsonrpc":"2.0","id":1,"result":[2,1]}`:                                            "x:2:",
+		call + `<-- [{"jsonrpc":"2.0","id":1,"result":"…"}]`:                                             "x:2:",
+		call + `<== {"jsonrpc":"2.0","result":[1,2.50,"é"],"id":1}`:                                      "x:2:",
 		call + `<-- {`:                             "the expectation is no JSON",
 		call + "!silence":                          "x:2:",
 		call + "!eof":                              "x:2:",
