@@ -89,6 +89,12 @@ func (c *call) invoke() (raw RawMessage, err error) {
 	var result any
 	if c.stream != nil {
 		result, err = c.method.Stream(c.callContext, &c.req, c.stream)
+	} else if f, ok := c.method.Handler.(RawFunc); ok {
+		c.freeValues() // of the call before
+		if raw, err = f(c.callContext, &c.req); err == nil && !c.silent {
+			raw, err = c.encodeRaw(raw)
+		}
+		return raw, err
 	} else if t, ok := c.method.Handler.(typed); ok {
 		return t.run(c)
 	} else {
@@ -195,14 +201,22 @@ func (c *call) runAlone() (next *call) {
 // encode returns a handler's result as one line of JSON, as take does; it may also
 // be the handler's.
 func (c *call) encode(result any) (RawMessage, error) {
-	if raw, ok := result.(RawMessage); ok && sameMemory(raw, c.req.Params) {
-		return raw, nil // checked when it came in
+	if raw, ok := result.(RawMessage); ok {
+		return c.encodeRaw(raw)
 	}
 	e, err := marshal(result)
 	if err != nil {
 		return nil, fmt.Errorf("the result does not encode: %w", err)
 	}
 	return c.take(e)
+}
+
+// encodeRaw is encode for JSON text.
+func (c *call) encodeRaw(raw RawMessage) (RawMessage, error) {
+	if sameMemory(raw, c.req.Params) {
+		return raw, nil // checked when it came in
+	}
+	return c.take(encodedText(raw))
 }
 
 // take returns a result as one line of JSON. It stands in c.buf, or has memory of

@@ -20,12 +20,9 @@ type encoded struct {
 func marshal(v any) (encoded, error) {
 	switch v := v.(type) {
 	case nil:
-		return encoded{text: RawMessage("null"), valid: true}, nil
+		return encodedText(nil), nil
 	case RawMessage:
-		if v == nil {
-			return marshal(nil)
-		}
-		return encoded{text: v}, nil
+		return encodedText(v), nil
 	}
 	direct := reflect.ValueOf(v)
 	if e, ok := writeDirectly(directOf(direct.Type()), direct, new([]byte)); ok {
@@ -33,6 +30,14 @@ func marshal(v any) (encoded, error) {
 	}
 	text, err := json.Marshal(v)
 	return encoded{text: text}, err
+}
+
+// encodedText is what the application has encoded itself, null for nothing.
+func encodedText(raw RawMessage) encoded {
+	if raw == nil {
+		return encoded{text: RawMessage("null"), valid: true}
+	}
+	return encoded{text: raw}
 }
 
 // encode returns a value as one line of JSON.

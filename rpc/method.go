@@ -38,6 +38,14 @@ type HandlerFunc func(ctx context.Context, req *Request) (any, error)
 // ServeRPC calls f.
 func (f HandlerFunc) ServeRPC(ctx context.Context, req *Request) (any, error) { return f(ctx, req) }
 
+// RawFunc makes a function a Handler that answers with JSON text, as a HandlerFunc
+// may: nil is null. To return text as any costs an allocation, which is a tenth of
+// what a small call takes.
+type RawFunc func(ctx context.Context, req *Request) (RawMessage, error)
+
+// ServeRPC calls f.
+func (f RawFunc) ServeRPC(ctx context.Context, req *Request) (any, error) { return f(ctx, req) }
+
 // StreamHandler answers the calls of a streaming method: it sends events and
 // returns the result of the call, which ends the stream. Its context ends also
 // when the client hangs up and when the server starts to drain. It runs on a

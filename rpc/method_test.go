@@ -2,8 +2,11 @@ package rpc
 
 import (
 	"context"
+	"errors"
+	"regexp"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 	"weak"
@@ -46,4 +49,55 @@ func TestMethodsThatWereReplacedAreFreed(t *testing.T) {
 		runtime.GC()
 		return gone.Value() == nil
 	}, patience, time.Millisecond)
+}
+
+// A RawFunc answers as a HandlerFunc that returns the same text.
+func TestARawFuncAnswersWithItsText(t *testing.T) {
+	type outcome struct {
+		text RawMessage
+		err  error
+	}
+	var next atomic.Pointer[outcome]
+	answer := func(context.Context, *Request) (RawMessage, error) { return next.Load().text, next.Load().err }
+	echoParams := RawFunc(func(_ context.Context, req *Request) (RawMessage, error) { return req.Params, nil })
+	srv := &Server{
+		Limits: Limits{MaxMessageBytes: 2048},
+		Methods: testMethods(t,
+			&Method{Name: "raw", Handler: RawFunc(answer)},
+			&Method{Name: "any", Handler: HandlerFunc(func(ctx context.Context, req *Request) (any, error) { return answer(ctx, req) })},
+			&Method{Name: "rawEcho", Handler: echoParams}),
+	}
+	w := dialWire(t, startServer(t, srv))
+	call := func(method string) string {
+		w.send(`{"jsonrpc":"2.0","method":"` + method + `"}` + "\n" + // has no answer
+			`{"jsonrpc":"2.0","method":"` + method + `","id":1}` + "\n")
+		return regexp.MustCompile(`"request_id":"[^"]*"`).ReplaceAllString(w.line(), `"request_id":"…"`)
+	}
+	for _, test := range []struct {
+		outcome
+		want string
+	}{
+		{outcome{nil, nil}, `"result":null}`},
+		{outcome{RawMessage(`{"a":1}`), nil}, `"result":{"a":1}}`},
+		{outcome{RawMessage(" [1,\n2]\n"), nil}, `"result": [1, 2] }`},
+		{outcome{RawMessage(`{`), nil}, `"code":-32603`},
+		{outcome{RawMessage(``), nil}, `"code":-32603`},
+		{outcome{RawMessage("\"\xff\""), nil}, `"code":-32603`},
+		{outcome{RawMessage(strings.Repeat("[", maxDepth+1) + strings.Repeat("]", maxDepth+1)), nil}, `"code":-32603`},
+		{outcome{RawMessage(strings.Repeat("1", 2048)), nil}, `"code":-32012`},
+		{outcome{RawMessage(`1`), Errorf(-5, "no")}, `"error":{"code":-5,"message":"no"}`},
+		{outcome{RawMessage(`1`), errors.New("no")}, `"code":-32603`},
+	} {
+		next.Store(&test.outcome)
+		reply := call("raw")
+		require.Contains(t, reply, test.want)
+		require.Equal(t, call("any"), reply)
+	}
+	require.Contains(t, call("rawEcho"), `"result":null}`)
+	w.send(`{"jsonrpc":"2.0","method":"rawEcho","params":{"a":[1,"é"]},"id":1}` + "\n")
+	require.Contains(t, w.line(), `"result":{"a":[1,"é"]}}`)
+
+	result, err := Handler(echoParams).ServeRPC(t.Context(), &Request{Params: RawMessage(`[1]`)})
+	require.NoError(t, err)
+	require.Equal(t, RawMessage(`[1]`), result, "who wraps it sees any other handler")
 }
