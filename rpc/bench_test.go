@@ -95,14 +95,26 @@ func (c *tapeConn) Peer() (*Peer, error)             { return &Peer{UID: 1000}, 
 func BenchmarkCall(b *testing.B) {
 	methods := testMethods(b)
 	methods.Handle("typed", Typed(typedEcho))
+	methods.Handle("raw", RawFunc(rawEcho))
+	for _, m := range []*Method{
+		{Name: "lean", Handler: RawFunc(rawEcho), KeepsNothing: true},
+		{Name: "lean_typed", Handler: Typed(typedEcho), KeepsNothing: true},
+	} {
+		if err := methods.Register(m); err != nil {
+			b.Fatal(err)
+		}
+	}
 	for name, c := range map[string]struct {
 		method string
 		atOnce int
 	}{
-		"serial":          {"echo", 1},
-		"pipelined":       {"echo", 64},
-		"typed_serial":    {"typed", 1},
-		"typed_pipelined": {"typed", 64},
+		"serial":               {"echo", 1},
+		"pipelined":            {"echo", 64},
+		"raw_pipelined":        {"raw", 64},
+		"lean_pipelined":       {"lean", 64},
+		"typed_serial":         {"typed", 1},
+		"typed_pipelined":      {"typed", 64},
+		"lean_typed_pipelined": {"lean_typed", 64},
 	} {
 		b.Run(name, func(b *testing.B) {
 			srv := &Server{Methods: methods}
@@ -127,5 +139,7 @@ type typedParams struct {
 	A int    `json:"a"`
 	B string `json:"b"`
 }
+
+func rawEcho(_ context.Context, req *Request) (RawMessage, error) { return req.Params, nil }
 
 func typedEcho(_ context.Context, p typedParams) (typedParams, error) { return p, nil }

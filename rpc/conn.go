@@ -126,7 +126,7 @@ type reader struct {
 	sequence uint64        // of the last call, for its request id
 	counted  uint64        // the last that is in the server's count
 	contexts []callContext // not yet used
-	spare    *call         // may be used again
+	spare    *call         // may be used again, with its context if it has one
 }
 
 var (

@@ -86,6 +86,7 @@ func (rd *reader) forget() {
 	rd.contexts, rd.known = nil, lookup{}
 	if rd.spare != nil {
 		rd.spare.freeValues()
+		rd.spare.callContext = nil
 	}
 }
 

@@ -9,7 +9,7 @@ import (
 
 // callContext is what a handler sees of its call, and may keep for as long as it
 // likes: it is never used for another call, while the rest of a call is, as a
-// rule.
+// rule; unless Method.KeepsNothing.
 type callContext struct {
 	req      Request
 	conn     *conn

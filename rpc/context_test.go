@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -93,4 +94,182 @@ func TestADeadlineIsByTheClockAsItIsNow(t *testing.T) {
 	deadline, _ := cl.Deadline()
 	require.WithinDuration(t, time.Now().Add(time.Minute), deadline.Round(0), 30*time.Second)
 	require.WithinDuration(t, time.Now().Add(time.Minute), deadline, 30*time.Second)
+}
+
+// seen is what a handler saw of a call.
+type seen struct {
+	ctx          context.Context
+	req          *Request
+	id           string
+	params       string
+	notification bool
+	deadline     time.Duration // from now
+}
+
+func see(ctx context.Context, req *Request) (s seen) {
+	s = seen{ctx, req, req.ID(), string(req.Params), req.Notification, 0}
+	if deadline, ok := ctx.Deadline(); ok {
+		s.deadline = time.Until(deadline)
+	}
+	return s
+}
+
+// onPipeline has a client send lines at once to a server with methods, and calls
+// check when they are handled.
+func onPipeline(t *testing.T, lines string, check func(replies string), methods ...*Method) {
+	t.Helper()
+	onSimNet(t, Limits{}, func(t *testing.T, srv *Server, n *simNet) {
+		srv.SetMethods(testMethods(t, methods...))
+		c := n.dial(1000, 1)
+		c.put([]byte(lines))
+		check(c.takeAll())
+	})
+}
+
+// The contexts of a method that keeps nothing are used again, and nothing of one
+// call is left for the next.
+func TestAContextThatNobodyKeepsIsUsedAgain(t *testing.T) {
+	var calls []seen
+	lean := func(name string, timeout time.Duration) *Method {
+		return &Method{Name: name, Timeout: timeout, KeepsNothing: true, Handler: RawFunc(func(ctx context.Context, req *Request) (RawMessage, error) {
+			calls = append(calls, see(ctx, req))
+			switch string(req.Params) {
+			case `{"do":"panic"}`:
+				panic("at the disco")
+			case `{"do":"fail"}`:
+				return nil, Errorf(-1, "no")
+			}
+			return nil, nil
+		})}
+	}
+	onPipeline(t, `{"jsonrpc":"2.0","method":"quick","params":{"n":1},"id":1}
+{"jsonrpc":"2.0","method":"patient","id":2}
+{"jsonrpc":"2.0","method":"quick","params":{"do":"panic"}}
+{"jsonrpc":"2.0","method":"patient","params":{"do":"fail"},"id":4}
+{"jsonrpc":"2.0","method":"quick","params":{"n":2},"id":5}
+`, func(replies string) { require.Equal(t, 4, strings.Count(replies, "\n")) }, lean("quick", time.Second), lean("patient", time.Minute))
+	require.Len(t, calls, 5)
+	ids := map[string]bool{}
+	for i, want := range []seen{
+		{params: `{"n":1}`, deadline: time.Second},
+		{params: ``, deadline: time.Minute},
+		{params: `{"do":"panic"}`, deadline: time.Second, notification: true},
+		{params: `{"do":"fail"}`, deadline: time.Minute},
+		{params: `{"n":2}`, deadline: time.Second},
+	} {
+		got := calls[i]
+		require.Same(t, calls[0].ctx, got.ctx)
+		require.Same(t, calls[0].req, got.req)
+		require.False(t, ids[got.id], "%s came twice", got.id)
+		ids[got.id] = true
+		require.Equal(t, want, seen{params: got.params, notification: got.notification, deadline: got.deadline}, "call %d", i)
+	}
+}
+
+// A context that somebody may still look at is never another call's.
+func TestAContextThatSomebodyKeepsIsNotUsedAgain(t *testing.T) {
+	type key struct{}
+	for name, use := range map[string]func(ctx context.Context) context.Context{
+		"WithCancel": func(ctx context.Context) context.Context {
+			derived, cancel := context.WithCancel(ctx)
+			context.AfterFunc(derived, cancel)
+			return derived
+		},
+		"WithTimeout": func(ctx context.Context) context.Context {
+			derived, cancel := context.WithTimeout(ctx, time.Hour)
+			context.AfterFunc(derived, cancel)
+			return derived
+		},
+		"Done": func(ctx context.Context) context.Context {
+			_ = ctx.Done()
+			return ctx
+		},
+		"Value": func(ctx context.Context) context.Context {
+			_ = ctx.Value(key{})
+			return ctx
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var contexts, derived []context.Context
+			handler := RawFunc(func(ctx context.Context, _ *Request) (RawMessage, error) {
+				require.NoError(t, ctx.Err())
+				contexts = append(contexts, ctx)
+				derived = append(derived, use(ctx))
+				return nil, nil
+			})
+			onPipeline(t, strings.Repeat(`{"jsonrpc":"2.0","method":"lean"}`+"\n", 3), func(string) {
+				require.Len(t, contexts, 3)
+				for i, ctx := range contexts {
+					require.ErrorIs(t, derived[i].Err(), context.Canceled)
+					for _, other := range contexts[:i] {
+						require.NotSame(t, other, ctx)
+					}
+				}
+			}, &Method{Name: "lean", Handler: handler, KeepsNothing: true})
+		})
+	}
+}
+
+// Only who says so has contexts of calls before: not the next method, nor a call
+// that begins while the one before still runs.
+func TestAContextIsUsedAgainOnlyWhereThatWasSaid(t *testing.T) {
+	var kept []seen
+	note := HandlerFunc(func(ctx context.Context, req *Request) (any, error) {
+		kept = append(kept, see(ctx, req))
+		return nil, nil
+	})
+	onPipeline(t, strings.Repeat(`{"jsonrpc":"2.0","method":"lean"}
+{"jsonrpc":"2.0","method":"keeps"}
+`, 3), func(replies string) {
+		require.Empty(t, replies)
+		require.Len(t, kept, 6)
+		for i := 1; i < 6; i += 2 {
+			require.ErrorIs(t, kept[i].ctx.Err(), context.Canceled)
+			for j, other := range kept {
+				require.True(t, i == j || other.ctx != kept[i].ctx)
+			}
+		}
+	}, &Method{Name: "lean", Handler: note, KeepsNothing: true}, &Method{Name: "keeps", Handler: note})
+
+	// The items of a batch are known to others than the reader.
+	kept = nil
+	onPipeline(t, `{"jsonrpc":"2.0","method":"lean"}
+[{"jsonrpc":"2.0","method":"lean"},{"jsonrpc":"2.0","method":"lean"}]
+`, func(string) {
+		require.Len(t, kept, 3)
+		require.NotSame(t, kept[1].ctx, kept[2].ctx)
+	}, &Method{Name: "lean", Handler: note, KeepsNothing: true})
+
+	onSimNet(t, Limits{}, func(t *testing.T, srv *Server, n *simNet) {
+		var mu sync.Mutex
+		var contexts []context.Context
+		var ids []string
+		srv.SetMethods(testMethods(t, &Method{Name: "lean", KeepsNothing: true, Handler: RawFunc(func(ctx context.Context, req *Request) (RawMessage, error) {
+			before := req.ID()
+			mu.Lock()
+			contexts = append(contexts, ctx)
+			second := len(contexts) == 2
+			mu.Unlock()
+			if second {
+				time.Sleep(time.Second) // and is taken over
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			ids = append(ids, before, req.ID())
+			return nil, ctx.Err()
+		})}))
+		c := n.dial(1000, 1)
+		c.put([]byte(strings.Repeat(`{"jsonrpc":"2.0","method":"lean"}`+"\n", 2)))
+		time.Sleep(100 * time.Millisecond)
+		c.put([]byte(`{"jsonrpc":"2.0","method":"lean","id":1}` + "\n"))
+		require.Contains(t, c.takeAll(), `"result":null`)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		mu.Lock()
+		defer mu.Unlock()
+		require.Len(t, contexts, 3)
+		require.NotSame(t, contexts[1], contexts[2])
+		require.ErrorIs(t, contexts[1].Err(), context.Canceled)
+		require.Equal(t, ids[4], ids[5], "the request of the second call is still its own")
+	})
 }

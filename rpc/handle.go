@@ -22,7 +22,7 @@ func (c *conn) handle(rd *reader, env *envelope, b *batch) *call {
 		c.handleCancel(rd, env, b)
 		return nil
 	}
-	cl := rd.newCall(c)
+	cl := rd.newCall(c, method)
 	cl.id, cl.silent, cl.method, cl.batch = env.id, env.id == nil, method, b
 	cl.req.Params, cl.req.Notification = env.params, cl.silent
 	if method == nil {
@@ -99,8 +99,23 @@ func (c *conn) ended() bool {
 // sends many calls at once.
 const maxContexts = 16
 
-// newCall returns a call with a context that was never used.
-func (rd *reader) newCall(c *conn) *call {
+// newCall returns a call of method, which is nil if there is none.
+func (rd *reader) newCall(c *conn, method *Method) *call {
+	cl := rd.spare
+	if cl == nil {
+		cl = new(call)
+	}
+	rd.spare = nil
+	if cl.callContext == nil || method == nil || !method.KeepsNothing {
+		cl.callContext = rd.newContext(c)
+	}
+	rd.sequence++
+	cl.number, cl.started = rd.sequence, rd.frames.now.Sub(c.opened)
+	return cl
+}
+
+// newContext returns one that was never used.
+func (rd *reader) newContext(c *conn) *callContext {
 	if len(rd.contexts) == 0 {
 		n := 1
 		if rd.places > 0 { // not the first of what was read at once
@@ -110,16 +125,23 @@ func (rd *reader) newCall(c *conn) *call {
 	}
 	ctx := &rd.contexts[0]
 	rd.contexts = rd.contexts[1:]
-	rd.sequence++
-	ctx.conn, ctx.number = c, rd.sequence
+	ctx.conn = c
 	ctx.req.Peer, ctx.req.call = c.peer, ctx
-	cl := rd.spare
-	if cl == nil {
-		cl = new(call)
+	return ctx
+}
+
+// reuse makes a call that has ended, and that nobody but the reader knows, the next
+// one. Its context remains if nobody keeps it, nor has ever looked at it; else it
+// ends.
+func (rd *reader) reuse(cl *call) {
+	next := call{values: cl.values}
+	if cl.method.KeepsNothing && cl.state.Load() == nil {
+		next.callContext = cl.callContext
+	} else {
+		cl.end(context.Canceled)
 	}
-	rd.spare = nil
-	cl.callContext, cl.started = ctx, rd.frames.now.Sub(c.opened)
-	return cl
+	*cl = next
+	rd.spare = cl
 }
 
 // startStream starts a streaming call on a goroutine of its own.
@@ -287,9 +309,7 @@ func (c *conn) finishHere(rd *reader, cl *call, busy uint64, raw RawMessage, wir
 		cl.release()
 	}
 	c.reply(rd, cl, raw, wire)
-	cl.end(context.Canceled)
-	*cl = call{values: cl.values}
-	rd.spare = cl
+	rd.reuse(cl)
 	return nil
 }
 

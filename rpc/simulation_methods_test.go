@@ -109,10 +109,10 @@ func (x *executions) handler(slot bool, do func(ctx context.Context, req *Reques
 			return nil, err
 		}
 		return x.run(w.Token, slot, func() (any, error) {
-			before := bytes.Clone(req.Params)
+			before, id := bytes.Clone(req.Params), req.ID()
 			defer func() {
-				if !bytes.Equal(before, req.Params) {
-					x.problem("the params of %s changed while its handler ran", w.Token)
+				if !bytes.Equal(before, req.Params) || req.ID() != id {
+					x.problem("the request of %s changed while its handler ran", w.Token)
 				}
 			}()
 			return do(ctx, req, w)
@@ -125,6 +125,15 @@ func (x *executions) work(ctx context.Context, _ *Request, w simWork) (any, erro
 		return nil, err
 	}
 	return RawMessage(w.result()), nil
+}
+
+// text makes a RawFunc of a handler that answers with text.
+func text(h Handler) RawFunc {
+	return func(ctx context.Context, req *Request) (RawMessage, error) {
+		result, err := h.ServeRPC(ctx, req)
+		raw, _ := result.(RawMessage)
+		return raw, err
+	}
 }
 
 // gate is work that watches the bound of its method. Calls that wait while the
@@ -184,16 +193,16 @@ func (x *executions) methods(gate int, optional bool) *Methods {
 	}
 	list := []*Method{
 		{Name: "work", Handler: x.handler(true, x.work)},
-		{Name: "echo", Handler: x.handler(true, echo)},
-		{Name: "bound", Handler: x.handler(true, x.work), CancelOnDisconnect: true},
-		{Name: "gated", Handler: x.gate(gate), MaxConcurrent: gate},
-		{Name: "control", Handler: x.handler(false, x.work), Control: true},
-		{Name: "fail", Handler: x.handler(true, func(context.Context, *Request, simWork) (any, error) { return nil, errors.New("secret") })},
+		{Name: "echo", Handler: text(x.handler(true, echo)), KeepsNothing: true},
+		{Name: "bound", Handler: x.handler(true, x.work), CancelOnDisconnect: true, KeepsNothing: true},
+		{Name: "gated", Handler: x.gate(gate), MaxConcurrent: gate, KeepsNothing: true},
+		{Name: "control", Handler: x.handler(false, x.work), Control: true, KeepsNothing: true},
+		{Name: "fail", KeepsNothing: true, Handler: x.handler(true, func(context.Context, *Request, simWork) (any, error) { return nil, errors.New("secret") })},
 		{Name: "panic", Handler: x.handler(true, func(ctx context.Context, _ *Request, w simWork) (any, error) {
 			_ = w.wait(ctx)
 			panic("secret")
 		})},
-		{Name: "goexit", Handler: x.handler(true, func(ctx context.Context, _ *Request, w simWork) (any, error) {
+		{Name: "goexit", KeepsNothing: true, Handler: x.handler(true, func(ctx context.Context, _ *Request, w simWork) (any, error) {
 			_ = w.wait(ctx)
 			runtime.Goexit()
 			return nil, nil
