@@ -16,6 +16,7 @@ func ping() *rpc.Method {
 		ParamsSchema: noParams,
 		ResultSchema: rpc.RawMessage(`{"const":"pong"}`),
 		Control:      true,
+		KeepsNothing: true,
 		Handler: rpc.Typed(func(context.Context, rpc.NoParams) (string, error) {
 			return "pong", nil
 		}),
@@ -31,7 +32,8 @@ func echo() *rpc.Method {
 		ParamsSchema: rpc.RawMessage(`{"type":["object","array"]}`),
 		ResultSchema: rpc.RawMessage(`{"type":["object","array","null"]}`),
 		TakesArray:   true,
-		Handler: rpc.HandlerFunc(func(_ context.Context, req *rpc.Request) (any, error) {
+		KeepsNothing: true,
+		Handler: rpc.RawFunc(func(_ context.Context, req *rpc.Request) (rpc.RawMessage, error) {
 			return req.Params, nil
 		}),
 	}
