@@ -8,8 +8,8 @@ import (
 )
 
 // callContext is what a handler sees of its call, and may keep for as long as it
-// likes: it is never used for another call, while the rest of a call is, as a
-// rule; unless Method.KeepsNothing.
+// likes: it is never used for another call, except where Method.KeepsNothing allows
+// that. The rest of a call is, as a rule.
 type callContext struct {
 	req      Request
 	conn     *conn

@@ -1,15 +1,18 @@
 package rpc
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"math"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 	"unsafe"
+	"weak"
 
 	"github.com/stretchr/testify/require"
 )
@@ -98,16 +101,16 @@ func TestADeadlineIsByTheClockAsItIsNow(t *testing.T) {
 
 // seen is what a handler saw of a call.
 type seen struct {
-	ctx          context.Context
-	req          *Request
-	id           string
-	params       string
-	notification bool
-	deadline     time.Duration // from now
+	ctx      context.Context
+	req      *Request
+	id       string
+	request  Request       // as it was
+	deadline time.Duration // from now
 }
 
 func see(ctx context.Context, req *Request) (s seen) {
-	s = seen{ctx, req, req.ID(), string(req.Params), req.Notification, 0}
+	s = seen{ctx: ctx, req: req, id: req.ID(), request: *req}
+	s.request.Params = bytes.Clone(req.Params)
 	if deadline, ok := ctx.Deadline(); ok {
 		s.deadline = time.Until(deadline)
 	}
@@ -139,31 +142,62 @@ func TestAContextThatNobodyKeepsIsUsedAgain(t *testing.T) {
 			case `{"do":"fail"}`:
 				return nil, Errorf(-1, "no")
 			}
+			*req = Request{Method: "another", Params: RawMessage(`[]`), Notification: true, Peer: &Peer{UID: 0}}
 			return nil, nil
 		})}
 	}
+	var stream seen
+	streaming := &Method{Name: "stream", KeepsNothing: true, Stream: func(ctx context.Context, req *Request, _ *Stream) (any, error) {
+		stream = see(ctx, req)
+		return nil, nil
+	}}
 	onPipeline(t, `{"jsonrpc":"2.0","method":"quick","params":{"n":1},"id":1}
 {"jsonrpc":"2.0","method":"patient","id":2}
 {"jsonrpc":"2.0","method":"quick","params":{"do":"panic"}}
 {"jsonrpc":"2.0","method":"patient","params":{"do":"fail"},"id":4}
 {"jsonrpc":"2.0","method":"quick","params":{"n":2},"id":5}
-`, func(replies string) { require.Equal(t, 4, strings.Count(replies, "\n")) }, lean("quick", time.Second), lean("patient", time.Minute))
+{"jsonrpc":"2.0","method":"stream","id":6}
+`, func(replies string) { require.Equal(t, 5, strings.Count(replies, "\n")) },
+		lean("quick", time.Second), lean("patient", time.Minute), streaming)
 	require.Len(t, calls, 5)
 	ids := map[string]bool{}
-	for i, want := range []seen{
-		{params: `{"n":1}`, deadline: time.Second},
-		{params: ``, deadline: time.Minute},
-		{params: `{"do":"panic"}`, deadline: time.Second, notification: true},
-		{params: `{"do":"fail"}`, deadline: time.Minute},
-		{params: `{"n":2}`, deadline: time.Second},
+	for i, want := range []struct {
+		request  Request
+		deadline time.Duration
+	}{
+		{Request{Method: "quick", Params: RawMessage(`{"n":1}`)}, time.Second},
+		{Request{Method: "patient"}, time.Minute},
+		{Request{Method: "quick", Params: RawMessage(`{"do":"panic"}`), Notification: true}, time.Second},
+		{Request{Method: "patient", Params: RawMessage(`{"do":"fail"}`)}, time.Minute},
+		{Request{Method: "quick", Params: RawMessage(`{"n":2}`)}, time.Second},
 	} {
 		got := calls[i]
 		require.Same(t, calls[0].ctx, got.ctx)
 		require.Same(t, calls[0].req, got.req)
 		require.False(t, ids[got.id], "%s came twice", got.id)
+		require.True(t, strings.HasSuffix(got.id, fmt.Sprintf("-1-%d", i+1)), "%s is not that of the connection's call %d", got.id, i+1)
 		ids[got.id] = true
-		require.Equal(t, want, seen{params: got.params, notification: got.notification, deadline: got.deadline}, "call %d", i)
+		require.EqualValues(t, 1000, got.request.Peer.UID)
+		got.request.Peer, got.request.call = nil, nil
+		require.Equal(t, want.request, got.request, "call %d", i)
+		require.Equal(t, want.deadline, got.deadline, "call %d", i)
 	}
+	require.NotSame(t, calls[0].ctx, stream.ctx)
+	require.Zero(t, stream.deadline)
+	require.EqualValues(t, 1000, stream.request.Peer.UID)
+}
+
+// Nobody holds a context that is left for the next call while there is none.
+func TestAContextThatNobodyKeepsIsFreed(t *testing.T) {
+	var last weak.Pointer[Request]
+	lean := &Method{Name: "lean", KeepsNothing: true, Handler: RawFunc(func(_ context.Context, req *Request) (RawMessage, error) {
+		last = weak.Make(req)
+		return nil, nil
+	})}
+	onPipeline(t, strings.Repeat(`{"jsonrpc":"2.0","method":"lean"}`+"\n", 2), func(string) {
+		runtime.GC()
+		require.Nil(t, last.Value())
+	}, lean)
 }
 
 // A context that somebody may still look at is never another call's.

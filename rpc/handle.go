@@ -106,9 +106,10 @@ func (rd *reader) newCall(c *conn, method *Method) *call {
 		cl = new(call)
 	}
 	rd.spare = nil
-	if cl.callContext == nil || method == nil || !method.KeepsNothing {
+	if cl.callContext == nil || method == nil || !method.KeepsNothing || method.Stream != nil {
 		cl.callContext = rd.newContext(c)
 	}
+	cl.req.Peer, cl.req.call = c.peer, cl.callContext // the last handler may have changed them
 	rd.sequence++
 	cl.number, cl.started = rd.sequence, rd.frames.now.Sub(c.opened)
 	return cl
@@ -126,7 +127,6 @@ func (rd *reader) newContext(c *conn) *callContext {
 	ctx := &rd.contexts[0]
 	rd.contexts = rd.contexts[1:]
 	ctx.conn = c
-	ctx.req.Peer, ctx.req.call = c.peer, ctx
 	return ctx
 }
 

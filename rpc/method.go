@@ -136,11 +136,15 @@ type Method struct {
 	// Without it a call, once sent, runs to its end.
 	CancelOnDisconnect bool
 
-	// KeepsNothing says that Handler keeps neither its context nor its request
-	// once it has returned, and that no goroutine which it has started uses
-	// either from then on. The server may then use both for another call, and
-	// need not allocate them for each, which is about a quarter, too. Contexts
-	// derived from the handler's may be kept. It has no meaning for streams.
+	// KeepsNothing says that once Handler has returned, neither it nor a
+	// goroutine that it has started uses its context, its request, or what refers
+	// to them, as a copy of the request does, and what context.WithValue and
+	// context.WithoutCancel return. The server may then use both for the next
+	// call instead of ending the context, and allocates them only once for many
+	// calls: about a quarter of what it needs for a small one. Contexts that are
+	// told of the end of another, as those of context.WithCancel and
+	// context.WithTimeout, may be kept, and are told. It has no meaning for
+	// streams.
 	KeepsNothing bool
 
 	// StreamQueueLength is the number of events that wait for a slow reader;

@@ -88,9 +88,9 @@ func (w simWork) wait(ctx context.Context) error {
 	if w.MS == 0 {
 		return nil
 	}
-	done := ctx.Done()
-	if w.Deaf {
-		done = nil
+	var done <-chan struct{}
+	if !w.Deaf {
+		done = ctx.Done()
 	}
 	select {
 	case <-time.After(time.Duration(w.MS) * time.Millisecond):
@@ -109,9 +109,12 @@ func (x *executions) handler(slot bool, do func(ctx context.Context, req *Reques
 			return nil, err
 		}
 		return x.run(w.Token, slot, func() (any, error) {
-			before, id := bytes.Clone(req.Params), req.ID()
+			before, params, id := *req, bytes.Clone(req.Params), req.ID()
+			deadline, _ := ctx.Deadline()
 			defer func() {
-				if !bytes.Equal(before, req.Params) || req.ID() != id {
+				now, _ := ctx.Deadline()
+				if !bytes.Equal(params, req.Params) || req.ID() != id || req.Method != before.Method ||
+					req.Peer != before.Peer || req.Notification != before.Notification || !now.Equal(deadline) {
 					x.problem("the request of %s changed while its handler ran", w.Token)
 				}
 			}()
@@ -198,7 +201,7 @@ func (x *executions) methods(gate int, optional bool) *Methods {
 		{Name: "gated", Handler: x.gate(gate), MaxConcurrent: gate, KeepsNothing: true},
 		{Name: "control", Handler: x.handler(false, x.work), Control: true, KeepsNothing: true},
 		{Name: "fail", KeepsNothing: true, Handler: x.handler(true, func(context.Context, *Request, simWork) (any, error) { return nil, errors.New("secret") })},
-		{Name: "panic", Handler: x.handler(true, func(ctx context.Context, _ *Request, w simWork) (any, error) {
+		{Name: "panic", KeepsNothing: true, Handler: x.handler(true, func(ctx context.Context, _ *Request, w simWork) (any, error) {
 			_ = w.wait(ctx)
 			panic("secret")
 		})},
@@ -213,7 +216,7 @@ func (x *executions) methods(gate int, optional bool) *Methods {
 		{Name: "must", Stream: x.watch, StreamQueueLength: 3, Overflow: EndStream},
 	}
 	if optional {
-		list = append(list, &Method{Name: "timed", Handler: x.handler(true, x.work), Timeout: 20 * time.Millisecond})
+		list = append(list, &Method{Name: "timed", Handler: x.handler(true, x.work), Timeout: 20 * time.Millisecond, KeepsNothing: true})
 	}
 	ms := new(Methods)
 	for _, m := range list {
