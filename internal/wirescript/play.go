@@ -197,7 +197,8 @@ func decode(text string) (v any, err error) {
 	return v, err
 }
 
-// sameReplies compares the replies to two batches, which come in any order.
+// sameReplies compares two arrays of replies to a batch, which come in any order. The
+// first of want that fits takes one of got: those with "…" are best written last.
 func sameReplies(want []any, got any) bool {
 	rest, ok := got.([]any)
 	if !ok || len(rest) != len(want) {
