@@ -175,11 +175,9 @@ func match(verb, want, got string) error {
 	if err != nil {
 		return fmt.Errorf("read %.500q, which is no JSON: %w", got, err)
 	}
-	same := false
+	same := alike(w, g)
 	if replies, ok := w.([]any); ok {
 		same = sameReplies(replies, g)
-	} else {
-		same = alike(w, g)
 	}
 	if !same {
 		return fmt.Errorf("read\n    %.500s", got)
